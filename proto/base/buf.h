@@ -1,0 +1,31 @@
+/* buf.h - a growable byte buffer with a ceiling.  A write past the ceiling, or out of memory, sets
+ * `failed` and changes nothing more; the caller checks once at the end. */
+#ifndef PST_BUF_H
+#define PST_BUF_H
+
+#include "base/base.h"
+
+typedef struct pst_buf {
+    char *p;
+    size_t n;
+    size_t cap;
+    size_t max; /* ceiling in bytes, 0 means none */
+    bool failed;
+} pst_buf_t;
+
+void pst_buf_init(pst_buf_t *b, size_t max);
+void pst_buf_clear(pst_buf_t *b);   /* n = 0, failed = false, memory kept */
+void pst_buf_release(pst_buf_t *b); /* memory freed, ready for reuse */
+/* Room for n more bytes, returned writable; NULL (and failed) if there is none. n is not advanced. */
+char *pst_buf_reserve(pst_buf_t *b, size_t n);
+void pst_buf_put(pst_buf_t *b, const void *p, size_t n);
+void pst_buf_printf(pst_buf_t *b, const char *fmt, ...) PST_PRINTF(2, 3);
+/* Steals the memory (malloc'd, *ret_n bytes, NUL-terminated); the buffer is empty after. NULL if failed. */
+char *pst_buf_detach(pst_buf_t *b, size_t *ret_n);
+
+static inline void pst_buf_putv(pst_buf_t *b, pst_view_t v) { pst_buf_put(b, v.p, v.n); }
+static inline void pst_buf_puts(pst_buf_t *b, const char *s) { pst_buf_put(b, s, strlen(s)); }
+static inline void pst_buf_putc(pst_buf_t *b, char c) { pst_buf_put(b, &c, 1); }
+static inline pst_view_t pst_buf_view(const pst_buf_t *b) { return pst_view(b->p, b->n); }
+
+#endif

@@ -1,0 +1,1 @@
+pst_fuzz(adapter adapter_fuzz.c pst_providers)

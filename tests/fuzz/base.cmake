@@ -1,0 +1,1 @@
+pst_fuzz(json json_fuzz.c pst_base)

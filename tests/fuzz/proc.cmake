@@ -1,0 +1,1 @@
+pst_fuzz(config config_fuzz.c pst_proc)

@@ -1,0 +1,1 @@
+pst_fuzz(wire wire_fuzz.c pst_wire)
