@@ -1,0 +1,2 @@
+pst_unit(config pst_proc)
+pst_unit(loop pst_proc)
