@@ -1,0 +1,71 @@
+#include "unit.h"
+
+#include "provider.h"
+
+static void every_adapter_is_found_by_its_name(void **state)
+{
+    (void)state;
+    const pst_provider_t *p;
+    unsigned n = 0;
+    for (; (p = pst_provider_at(n)); n++) {
+        assert_ptr_equal(pst_provider_find(pst_view_str(p->name)), p);
+        assert_non_null(p->build);
+        assert_non_null(p->read);
+        assert_int_not_equal(p->urls, 0);
+        assert_int_equal(p->urls >> PST_URL_COUNT, 0);
+    }
+    assert_int_equal(n, 4);
+    assert_null(pst_provider_at(n + 1));
+}
+
+static void a_stranger_is_not_found(void **state)
+{
+    (void)state;
+    assert_null(pst_provider_find(PST_VIEW_LIT("openai2")));
+    assert_null(pst_provider_find(PST_VIEW_LIT("open")));
+    assert_null(pst_provider_find(pst_view(NULL, 0)));
+}
+
+/* The adapters' promise when the worker's memory for a call is used up. */
+static void a_full_arena_is_an_error_or_a_reading(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
+    static const pst_view_t answers[] = {
+        PST_VIEW_LIT("{\"choices\":"),
+        PST_VIEW_LIT("{\"content\":[],\"stop_reason\":\"end_turn\"}"),
+        PST_VIEW_LIT("{\"error\":{\"message\":\"a\\nb\"}}")};
+    pst_json_t j;
+    pst_json_init(&j);
+    assert_int_equal(pst_json_parse(&j, pst_view_str(body), NULL), PST_OK);
+    pst_task_t task = {.body = &j, .endpoint = {.model = PST_VIEW_LIT("m")}};
+    for (unsigned i = 0; pst_provider_at(i); i++) {
+        const pst_provider_t *p = pst_provider_at(i);
+        pst_arena_t a;
+        pst_http_req_t req;
+        pst_view_t why;
+        pst_arena_init(&a, 4);
+        if (!p->internal)
+            assert_int_equal(p->build(&task, &a, &req, &why), PST_E_NOMEM);
+        for (size_t k = 0; k < PST_COUNT(answers); k++) {
+            pst_http_answer_t answer = {.status = 200, .body = answers[k]};
+            pst_reading_t r;
+            p->read(&task, &answer, &a, &r);
+            assert_int_equal(r.verdict, PST_VERDICT_RETRY);
+            assert_int_equal(r.status, 0);
+            assert_int_equal(r.body.n, 0);
+            assert_int_not_equal(r.message.n, 0);
+        }
+        pst_arena_release(&a);
+    }
+    pst_json_release(&j);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(every_adapter_is_found_by_its_name),
+    cmocka_unit_test(a_stranger_is_not_found),
+    cmocka_unit_test(a_full_arena_is_an_error_or_a_reading),
+};
+
+UNIT_MAIN(tests)

@@ -1,0 +1,103 @@
+/* provider.h - what a provider's wire protocol must say of itself.
+ *
+ * An adapter is pure: it turns a job's OpenAI-shaped body into a provider's request, and a provider's answer
+ * into a verdict and an OpenAI-shaped body.  No clock, no I/O, no curl, no malloc of its own (memory comes
+ * from the arena; `nm` on the library is checked against an allow-list by tests/lint).  A new provider is one
+ * file in providers/, one line in providers/registry.c and one folder of fixtures in tests/unit/fixtures/.
+ *
+ * The facts behind the mappings (fields, finish reasons, errors) are in each adapter beside the code. */
+#ifndef PST_PROVIDER_H
+#define PST_PROVIDER_H
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "penstock/job.h"
+
+/* How requests to one endpoint are shaped beyond the wire protocol; from the catalog's `options`. */
+typedef struct pst_endpoint_opts {
+    pst_view_t model;        /* upstream model name, as the provider knows it */
+    uint32_t max_output;     /* tokens; default where the provider demands one (Anthropic), 0 unknown */
+    uint32_t flags;          /* PST_EP_… */
+} pst_endpoint_opts_t;
+
+#define PST_EP_MAX_COMPLETION_TOKENS (1u << 0) /* openai: host wants max_completion_tokens, not max_tokens */
+#define PST_EP_MAX_TOKENS (1u << 1)            /* openai: host knows only max_tokens */
+#define PST_EP_NO_DEVELOPER (1u << 2)          /* openai: role developer must be sent as system */
+#define PST_EP_NO_STORE (1u << 3)              /* openai: drop store, metadata, service_tier, … (unknown host) */
+#define PST_EP_NO_SAMPLING (1u << 4)           /* anthropic: temperature, top_p, top_k are refused */
+
+/* One call to make.  All views live as long as the call. */
+typedef struct pst_task {
+    pst_url_t url;                   /* which OpenAI API the job speaks */
+    const pst_json_t *body;          /* the job's body, parsed: body->tok[0] is an object */
+    pst_endpoint_opts_t endpoint;
+    uint64_t random;                 /* for ids that must be made up: one value an attempt */
+    uint64_t wall_s;                 /* seconds since 1970, for `created` */
+} pst_task_t;
+
+typedef struct pst_http_header {
+    pst_view_t name, value;
+} pst_http_header_t;
+
+#define PST_HTTP_HEADERS_MAX 8
+
+/* A POST.  Credentials and Content-Type are added by http/, never here. */
+typedef struct pst_http_req {
+    pst_view_t path;                 /* appended to the provider's base URL: "/chat/completions" */
+    pst_http_header_t header[PST_HTTP_HEADERS_MAX];
+    unsigned headers;
+    pst_view_t body;                 /* JSON */
+} pst_http_req_t;
+
+/* What came back.  status 0: no answer (then `transport` says why and the body is empty). */
+typedef struct pst_http_answer {
+    int status;
+    pst_cause_t transport;           /* CONNECTION, TIMEOUT, PAYLOAD_TOO_LARGE (answer over its cap), or NONE */
+    const pst_http_header_t *header; /* names in lower case */
+    unsigned headers;
+    pst_view_t body;
+    uint64_t wall_ms;                /* when it came, for dates in headers */
+} pst_http_answer_t;
+
+/* What an answer means.  All views: the answer, the arena, or static. */
+typedef struct pst_reading {
+    pst_verdict_t verdict;
+    pst_cause_t cause;               /* NONE only with DONE */
+    int status;                      /* HTTP status to show; 0 if no provider answered */
+    pst_view_t body;                 /* OpenAI-shaped JSON: the answer, or {"error":{…}}; empty if status is 0 */
+    pst_view_t message;              /* for status 0: what happened */
+    pst_view_t request_id;           /* the provider's, may be empty */
+    uint64_t input_tokens;           /* all prompt tokens, cached ones included */
+    uint64_t cached_tokens;          /* of them read from a cache */
+    uint64_t output_tokens;
+    bool usage_known;
+    uint64_t wait_ms;                /* THROTTLE, PARK: not before now + this; 0: not said.  Clamped to [50 ms, 25 h] */
+    bool whole_provider;             /* PARK or THROTTLE concerns every model of the account (key, credit) */
+} pst_reading_t;
+
+typedef enum pst_auth {
+    PST_AUTH_NONE,
+    PST_AUTH_BEARER,   /* Authorization: Bearer KEY */
+    PST_AUTH_X_API_KEY,/* x-api-key: KEY */
+    PST_AUTH_GOOG_KEY, /* x-goog-api-key: KEY */
+} pst_auth_t;
+
+typedef struct pst_provider {
+    const char *name;                /* the config's `api:` */
+    pst_auth_t auth;
+    uint32_t urls;                   /* bit (1 << pst_url_t) for each API it can serve */
+    bool internal;                   /* echo: answered by the worker itself, no HTTP; build is not called */
+    /* PST_OK and a request; PST_E_INVALID with *ret_why (arena or static text) if the body cannot be said
+     * in this protocol (the job fails with INVALID_REQUEST); PST_E_NOMEM if the arena is full. */
+    pst_err_t (*build)(const pst_task_t *task, pst_arena_t *a, pst_http_req_t *ret, pst_view_t *ret_why);
+    /* Never fails: what cannot be read is a reading too (BAD_ANSWER or the status's own cause).
+     * `task` is the one that was built. */
+    void (*read)(const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a, pst_reading_t *ret);
+} pst_provider_t;
+
+/* NULL if no adapter has that name. */
+const pst_provider_t *pst_provider_find(pst_view_t name);
+/* i-th adapter in a stable order, NULL past the end. */
+const pst_provider_t *pst_provider_at(unsigned i);
+
+#endif

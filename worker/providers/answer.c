@@ -1,0 +1,96 @@
+#include "providers/answer.h"
+
+#include "providers/common.h"
+#include "providers/failure.h"
+
+void pst_answer_begin(pst_buf_t *b, const pst_task_t *task, const char *object,
+                      const char *id_prefix, const pst_json_t *j, uint32_t id, uint32_t model)
+{
+    pst_buf_puts(b, "{\"id\":");
+    if (pst_has_text(j, id))
+        pst_buf_putv(b, pst_json_raw(j, id));
+    else
+        pst_put_made_id(b, id_prefix, task->random, 0);
+    pst_buf_puts(b, ",\"object\":\"");
+    pst_buf_puts(b, object);
+    pst_buf_puts(b, "\",\"created\":");
+    pst_put_digits(b, task->wall_s);
+    pst_buf_puts(b, ",\"model\":");
+    if (pst_has_text(j, model))
+        pst_buf_putv(b, pst_json_raw(j, model));
+    else
+        pst_json_put_str(b, task->endpoint.model);
+}
+
+void pst_put_call_id(pst_buf_t *b, const pst_task_t *task, const pst_json_t *j, uint32_t id,
+                     uint32_t call)
+{
+    pst_buf_puts(b, "{\"id\":");
+    if (pst_has_text(j, id))
+        pst_buf_putv(b, pst_json_raw(j, id));
+    else
+        pst_put_made_id(b, "call_", task->random, call);
+}
+
+void pst_answer_end(pst_buf_t *b, const pst_usage_t *u)
+{
+    pst_buf_puts(b, ",\"usage\":{");
+    pst_put_count(b, "prompt_tokens", u->input);
+    pst_put_count(b, "completion_tokens", u->output);
+    pst_put_count(b, "total_tokens", u->input + u->output);
+    pst_buf_puts(b, ",\"prompt_tokens_details\":{");
+    pst_put_count(b, "cached_tokens", u->cached);
+    if (u->cache_write)
+        pst_put_count(b, "cache_write_tokens", u->cache_write);
+    pst_buf_puts(b, "},\"completion_tokens_details\":{");
+    pst_put_count(b, "reasoning_tokens", u->reasoning);
+    pst_buf_puts(b, "}}}");
+}
+
+void pst_answer_read(const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a,
+                     pst_reading_t *ret,
+                     void (*read_ok)(const pst_task_t *task, const pst_json_t *j,
+                                     const pst_http_answer_t *answer, pst_arena_t *a,
+                                     pst_reading_t *ret))
+{
+    PST_SCOPED(pst_json_release) pst_json_t j;
+    pst_json_init(&j);
+    pst_reading_init(ret);
+    if (answer->status == 0) {
+        pst_failure_transport(answer, ret);
+        return;
+    }
+    bool parsed = pst_json_parse(&j, answer->body, NULL) == PST_OK;
+    if (!pst_answer_ok(answer))
+        pst_failure_read(parsed ? &j : NULL, answer, a, ret);
+    else if (parsed)
+        read_ok(task, &j, answer, a, ret);
+    else
+        pst_failure_bad_answer(answer, "the answer is not JSON", a, ret);
+}
+
+void pst_reading_init(pst_reading_t *ret)
+{
+    memset(ret, 0, sizeof *ret);
+}
+
+void pst_reading_set_usage(pst_reading_t *ret, const pst_usage_t *u)
+{
+    if (!u->known)
+        return;
+    ret->usage_known = true;
+    ret->input_tokens = u->input;
+    ret->cached_tokens = u->cached;
+    ret->output_tokens = u->output;
+}
+
+void pst_reading_done(pst_reading_t *ret, const pst_http_answer_t *answer, const pst_buf_t *b,
+                      pst_arena_t *a)
+{
+    ret->verdict = PST_VERDICT_DONE;
+    ret->cause = PST_CAUSE_NONE;
+    ret->status = answer->status;
+    ret->request_id = pst_answer_request_id(answer);
+    if (pst_seal(b, a, &ret->body) != PST_OK)
+        pst_failure_no_memory(ret);
+}

@@ -1,0 +1,361 @@
+/* openai: OpenAI's own protocol, and every host that speaks it.
+ *
+ * The body goes through byte for byte: members are copied as ranges of the user's text, so that
+ * numbers of any size, NUL escapes, duplicate keys, order and white space arrive as they were
+ * written.  Touched are the model's name, our routing fields, a stream that was not asked for, and
+ * what the endpoint's flags say this host does not know. */
+#include "providers/adapters.h"
+#include "providers/answer.h"
+#include "providers/common.h"
+#include "providers/failure.h"
+
+/* ---- request ---- */
+
+typedef struct copy {
+    const pst_task_t *task;
+    const pst_json_t *j;
+    pst_buf_t *out;
+    pst_arena_t *a;
+    bool first;          /* nothing written in the object yet */
+    bool has_model;
+    bool has_other_max;  /* the name that max tokens would be renamed to is there already */
+} copy_t;
+
+/* What becomes of a member of the body. */
+typedef enum fate {
+    FATE_KEEP,
+    FATE_DROP,
+    FATE_MODEL,     /* the value becomes the upstream name */
+    FATE_RENAME,    /* the key becomes the host's name for max tokens */
+    FATE_DEVELOPER, /* role developer becomes system in the value's items */
+} fate_t;
+
+static bool has_flag(const copy_t *c, uint32_t flag)
+{
+    return (c->task->endpoint.flags & flag) != 0;
+}
+
+/* Members that an unknown host may refuse and that change nothing of the answer's meaning. */
+static bool is_store_key(pst_view_t key)
+{
+    static const char *const keys[] = {
+        "store", "metadata", "service_tier", "safety_identifier", "verbosity", "prediction", "user",
+    };
+    for (size_t i = 0; i < PST_COUNT(keys); i++) {
+        if (pst_view_eqs(key, keys[i]))
+            return true;
+    }
+    return pst_text_starts(key, "prompt_cache_");
+}
+
+/* The name of max tokens that this host does not know; NULL if it knows both, or another API is
+ * spoken. */
+static const char *wrong_max(const copy_t *c)
+{
+    if (c->task->url != PST_URL_CHAT)
+        return NULL;
+    if (has_flag(c, PST_EP_MAX_COMPLETION_TOKENS))
+        return "max_tokens";
+    return has_flag(c, PST_EP_MAX_TOKENS) ? "max_completion_tokens" : NULL;
+}
+
+static const char *right_max(const copy_t *c)
+{
+    return has_flag(c, PST_EP_MAX_COMPLETION_TOKENS) ? "max_completion_tokens" : "max_tokens";
+}
+
+static bool is_off(const pst_json_t *j, uint32_t t)
+{
+    return t == PST_JSON_NONE || pst_json_is(j, t, PST_JSON_FALSE) ||
+           pst_json_is(j, t, PST_JSON_NULL);
+}
+
+static bool holds_roles(const copy_t *c, pst_view_t key)
+{
+    return (c->task->url == PST_URL_CHAT && pst_view_eqs(key, "messages")) ||
+           (c->task->url == PST_URL_RESPONSES && pst_view_eqs(key, "input"));
+}
+
+/* build has refused a stream that is on, so its members can go: hosts differ on whether null is
+ * allowed. */
+static fate_t fate_of(const copy_t *c, pst_view_t key)
+{
+    const char *wrong = wrong_max(c);
+    if (pst_view_eqs(key, "model"))
+        return FATE_MODEL;
+    if (pst_view_eqs(key, "models") || pst_view_eqs(key, "provider"))
+        return FATE_DROP;
+    if (pst_view_eqs(key, "stream") || pst_view_eqs(key, "stream_options"))
+        return FATE_DROP;
+    if (wrong && pst_view_eqs(key, wrong))
+        return c->has_other_max ? FATE_DROP : FATE_RENAME;
+    if (has_flag(c, PST_EP_NO_STORE) && is_store_key(key))
+        return FATE_DROP;
+    return has_flag(c, PST_EP_NO_DEVELOPER) && holds_roles(c, key) ? FATE_DEVELOPER : FATE_KEEP;
+}
+
+static void put_range(copy_t *c, uint32_t from, uint32_t to)
+{
+    pst_buf_put(c->out, c->j->text.p + from, to - from);
+}
+
+/* The array from its first byte to its last, with the role of each item that says developer
+ * replaced. */
+static void put_without_developer(copy_t *c, uint32_t array)
+{
+    const pst_json_t *j = c->j;
+    uint32_t at = j->tok[array].start;
+    if (pst_json_is(j, array, PST_JSON_ARRAY)) {
+        for (uint32_t m = pst_json_first(j, array); m != PST_JSON_NONE;
+             m = pst_json_after(j, array, m)) {
+            uint32_t role = pst_json_get(j, m, "role");
+            if (!pst_is_word(j, role, "developer"))
+                continue;
+            put_range(c, at, j->tok[role].start);
+            pst_buf_puts(c->out, "\"system\"");
+            at = j->tok[role].end;
+        }
+    }
+    put_range(c, at, j->tok[array].end);
+}
+
+/* `gap` is where the text before the key begins: past the brace or past the member before. */
+static void put_member(copy_t *c, uint32_t gap, uint32_t key, fate_t fate)
+{
+    const pst_json_tok_t *k = &c->j->tok[key], *v = &c->j->tok[key + 1];
+    /* Only the gap before a member that was not the first has a comma: one that becomes the first
+     * loses it. */
+    if (!c->first || !memchr(c->j->text.p + gap, ',', k->start - gap))
+        put_range(c, gap, k->start);
+    c->first = false;
+    if (fate == FATE_RENAME) {
+        pst_json_put_str(c->out, pst_view_str(right_max(c)));
+        put_range(c, k->end, v->end);
+    } else if (fate == FATE_MODEL) {
+        put_range(c, k->start, v->start);
+        pst_json_put_str(c->out, c->task->endpoint.model);
+        c->has_model = true;
+    } else if (fate == FATE_DEVELOPER) {
+        put_range(c, k->start, v->start);
+        put_without_developer(c, key + 1);
+    } else {
+        put_range(c, k->start, v->end);
+    }
+}
+
+static void put_body(copy_t *c)
+{
+    const pst_json_t *j = c->j;
+    uint32_t gap = j->tok[0].start + 1;
+    pst_buf_putc(c->out, '{');
+    for (uint32_t k = pst_json_first(j, 0); k != PST_JSON_NONE; k = pst_json_after(j, 0, k)) {
+        pst_view_t key = pst_json_str(j, k, c->a);
+        fate_t fate = fate_of(c, key);
+        if (fate != FATE_DROP)
+            put_member(c, gap, k, fate);
+        gap = j->tok[k + 1].end;
+    }
+    if (!c->has_model) {
+        pst_buf_puts(c->out, c->first ? "\"model\":" : ",\"model\":");
+        pst_json_put_str(c->out, c->task->endpoint.model);
+    }
+    put_range(c, gap, j->tok[0].end);
+}
+
+static const char *const paths[PST_URL_COUNT] = {
+    [PST_URL_CHAT] = "/chat/completions",
+    [PST_URL_RESPONSES] = "/responses",
+    [PST_URL_EMBEDDINGS] = "/embeddings",
+    [PST_URL_COMPLETIONS] = "/completions",
+};
+
+static pst_err_t build(const pst_task_t *task, pst_arena_t *a, pst_http_req_t *ret,
+                       pst_view_t *ret_why)
+{
+    const pst_json_t *j = task->body;
+    if (!is_off(j, pst_json_get(j, 0, "stream"))) {
+        *ret_why = PST_VIEW_LIT("stream: a batch has no one to stream to: leave it out");
+        return PST_E_INVALID;
+    }
+    if (task->url == PST_URL_RESPONSES && pst_is_true(j, 0, "background")) {
+        *ret_why = PST_VIEW_LIT("background: the answer would not be the response: leave it out");
+        return PST_E_INVALID;
+    }
+    PST_SCOPED(pst_buf_release) pst_buf_t out;
+    pst_buf_init(&out, 0);
+    pst_buf_reserve(&out, j->text.n + 2 * task->endpoint.model.n + 64);
+    copy_t c = {.task = task, .j = j, .out = &out, .a = a, .first = true};
+    c.has_other_max = wrong_max(&c) && pst_member(j, 0, right_max(&c)) != PST_JSON_NONE;
+    put_body(&c);
+    memset(ret, 0, sizeof *ret);
+    ret->path = pst_view_str(paths[task->url]);
+    return pst_seal(&out, a, &ret->body);
+}
+
+/* ---- answer ---- */
+
+/* Why a 2xx is no answer. */
+typedef struct fault {
+    const char *why;   /* NULL: nothing is wrong */
+    pst_cause_t cause; /* BAD_ANSWER, or what is known better */
+    uint32_t error;    /* token of an error's owner, which then says all; or PST_JSON_NONE */
+} fault_t;
+
+static const fault_t no_fault = {NULL, PST_CAUSE_NONE, PST_JSON_NONE};
+
+static fault_t bad(const char *why)
+{
+    return (fault_t){why, PST_CAUSE_BAD_ANSWER, PST_JSON_NONE};
+}
+
+static fault_t is_error(uint32_t owner)
+{
+    return (fault_t){"the answer is an error", PST_CAUSE_NONE, owner};
+}
+
+/* The model said nothing and does not say why it stopped. */
+static bool is_blank(const pst_json_t *j, uint32_t choice)
+{
+    uint32_t finish = pst_json_get(j, choice, "finish_reason");
+    uint32_t message = pst_json_get(j, choice, "message");
+    if (pst_has_text(j, finish))
+        return false;
+    static const char *const said[] = {"content", "refusal", "reasoning_content", "reasoning"};
+    for (size_t i = 0; i < PST_COUNT(said); i++) {
+        uint32_t t = pst_json_get(j, message, said[i]);
+        if (pst_has_text(j, t) || (pst_json_is(j, t, PST_JSON_ARRAY) && j->tok[t].count))
+            return false;
+    }
+    return !pst_has_text(j, pst_json_get(j, choice, "text")) &&
+           pst_member(j, message, "tool_calls") == PST_JSON_NONE &&
+           pst_member(j, message, "function_call") == PST_JSON_NONE &&
+           pst_member(j, message, "audio") == PST_JSON_NONE;
+}
+
+static fault_t check_choice(const pst_json_t *j, uint32_t choice, pst_url_t url)
+{
+    uint32_t finish = pst_json_get(j, choice, "finish_reason");
+    if (pst_member(j, choice, "error") != PST_JSON_NONE)
+        return is_error(choice);
+    if (!pst_json_is(j, pst_json_get(j, choice, url == PST_URL_CHAT ? "message" : "text"),
+                     url == PST_URL_CHAT ? PST_JSON_OBJECT : PST_JSON_STRING))
+        return bad("a choice of the answer is empty");
+    if (pst_is_word(j, finish, "error"))
+        return bad("the model stopped with finish_reason error");
+    if (pst_is_word(j, finish, "insufficient_system_resource")) /* DeepSeek, in the middle */
+        return (fault_t){"the provider ran out of resources", PST_CAUSE_OVERLOADED, PST_JSON_NONE};
+    return no_fault;
+}
+
+static fault_t check_choices(const pst_json_t *j, pst_url_t url)
+{
+    uint32_t choices = pst_json_get(j, 0, "choices");
+    bool all_blank = true;
+    if (!pst_json_is(j, choices, PST_JSON_ARRAY) || j->tok[choices].count == 0)
+        return bad("the answer has no choices");
+    for (uint32_t i = pst_json_first(j, choices); i != PST_JSON_NONE;
+         i = pst_json_after(j, choices, i)) {
+        fault_t f = check_choice(j, i, url);
+        if (f.why)
+            return f;
+        all_blank = all_blank && is_blank(j, i);
+    }
+    return all_blank ? bad("the answer is blank") : no_fault;
+}
+
+static fault_t check_response(const pst_json_t *j)
+{
+    uint32_t status = pst_json_get(j, 0, "status");
+    if (!pst_json_is(j, pst_json_get(j, 0, "output"), PST_JSON_ARRAY))
+        return bad("the answer has no output");
+    if (pst_has_text(j, status) && !pst_is_word(j, status, "completed") &&
+        !pst_is_word(j, status, "incomplete"))
+        return bad("the response ended without being completed");
+    return no_fault;
+}
+
+static fault_t check_embeddings(const pst_json_t *j)
+{
+    uint32_t data = pst_json_get(j, 0, "data");
+    if (!pst_json_is(j, data, PST_JSON_ARRAY) || j->tok[data].count == 0 ||
+        pst_member(j, pst_json_first(j, data), "embedding") == PST_JSON_NONE)
+        return bad("the answer has no embeddings");
+    return no_fault;
+}
+
+static fault_t check(const pst_json_t *j, pst_url_t url)
+{
+    if (!pst_json_is(j, 0, PST_JSON_OBJECT))
+        return bad("the answer is not an object");
+    if (pst_member(j, 0, "error") != PST_JSON_NONE ||
+        pst_is_word(j, pst_json_get(j, 0, "object"), "error"))
+        return is_error(0);
+    switch (url) {
+    case PST_URL_CHAT:
+    case PST_URL_COMPLETIONS: return check_choices(j, url);
+    case PST_URL_RESPONSES: return check_response(j);
+    case PST_URL_EMBEDDINGS: return check_embeddings(j);
+    case PST_URL_COUNT: break;
+    }
+    return no_fault;
+}
+
+static uint32_t either(const pst_json_t *j, uint32_t obj, const char *chat, const char *responses)
+{
+    uint32_t t = pst_member(j, obj, chat);
+    return t != PST_JSON_NONE ? t : pst_member(j, obj, responses);
+}
+
+static void read_usage(const pst_json_t *j, pst_reading_t *ret)
+{
+    uint32_t usage = pst_json_get(j, 0, "usage");
+    uint32_t input = either(j, usage, "prompt_tokens", "input_tokens");
+    uint32_t details = either(j, usage, "prompt_tokens_details", "input_tokens_details");
+    pst_usage_t u = {
+        .known = pst_json_is(j, input, PST_JSON_NUMBER),
+        .input = pst_count_of(j, input),
+        .output = pst_count_of(j, either(j, usage, "completion_tokens", "output_tokens")),
+        .cached = pst_count_of(j, pst_json_get(j, details, "cached_tokens")),
+    };
+    /* DeepSeek's own name. */
+    if (u.cached == 0)
+        u.cached = pst_count_of(j, pst_json_get(j, usage, "prompt_cache_hit_tokens"));
+    u.cached = PST_MIN(u.cached, u.input);
+    pst_reading_set_usage(ret, &u);
+}
+
+static void read_ok(const pst_task_t *task, const pst_json_t *j, const pst_http_answer_t *answer,
+                    pst_arena_t *a, pst_reading_t *ret)
+{
+    fault_t fault = check(j, task->url);
+    read_usage(j, ret);
+    if (fault.error != PST_JSON_NONE) {
+        pst_failure_t f;
+        pst_failure_find(j, fault.error, answer->status, a, &f);
+        pst_failure_report(&f, answer, a, ret);
+    } else if (fault.why) {
+        pst_failure_bad_answer(answer, fault.why, a, ret);
+        ret->cause = fault.cause;
+    } else {
+        ret->verdict = PST_VERDICT_DONE;
+        ret->status = answer->status;
+        ret->body =
+            pst_json_raw(j, 0); /* without the blank lines that DeepSeek sends while it thinks */
+        ret->request_id = pst_answer_request_id(answer);
+    }
+}
+
+static void read_answer(const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a,
+                        pst_reading_t *ret)
+{
+    pst_answer_read(task, answer, a, ret, read_ok);
+}
+
+const pst_provider_t pst_provider_openai = {
+    .name = "openai",
+    .auth = PST_AUTH_BEARER,
+    .urls = 1u << PST_URL_CHAT | 1u << PST_URL_RESPONSES | 1u << PST_URL_EMBEDDINGS |
+            1u << PST_URL_COMPLETIONS,
+    .build = build,
+    .read = read_answer,
+};
