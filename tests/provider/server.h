@@ -1,0 +1,15 @@
+/* server.h - connections: one epoll loop a thread. */
+#ifndef SIM_SERVER_H
+#define SIM_SERVER_H
+
+#include "world.h"
+
+typedef struct sim_server sim_server_t;
+
+/* listen_fd: a listening, non-blocking socket, taken over.  stop_fd: readable when it is time to
+ * end; borrowed. */
+sim_server_t *sim_server_new(sim_world_t *w, int listen_fd, int stop_fd);
+void sim_server_run(sim_server_t *s); /* until stop_fd is readable */
+void sim_server_destroy(sim_server_t **s);
+
+#endif
