@@ -1,0 +1,411 @@
+/* endpoint.c - the configuration as the core keeps it, and what rests.
+ *
+ * Endpoints are numbered once and never forgotten while the process lives: jobs in flight and accounts refer to them
+ * by number, also after a reload has taken them out of the configuration (`on` false). */
+#include <stdio.h>
+
+#include "core/internal.h"
+#include "xxhash.h"
+
+void core_key(pst_view_t v, uint8_t salt, char key[16])
+{
+    XXH128_hash_t h = XXH3_128bits_withSeed(v.p ? v.p : "", v.n, salt);
+    memcpy(key, &h, 16);
+}
+
+static void rest_init(rest_t *r, timer_kind_t kind)
+{
+    pst_heap_node_init(&r->timer.node);
+    r->timer.kind = kind;
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t provider_find(const pst_core_t *c, pst_view_t name)
+{
+    for (uint32_t i = 0; i < c->providers_n; i++)
+        if (pst_view_eqs(name, c->providers[i]->name))
+            return i;
+    return NONE;
+}
+
+static provider_t *provider_intern(pst_core_t *c, pst_view_t name, uint32_t *ret)
+{
+    *ret = provider_find(c, name);
+    if (*ret != NONE)
+        return c->providers[*ret];
+    provider_t *p = pst_calloc(1, sizeof *p);
+    p->name = pst_strdup_view(name);
+    rest_init(&p->rest, TIMER_PROVIDER);
+    pst_link_init(&p->pools);
+    c->providers = pst_realloc(c->providers, (c->providers_n + 1) * sizeof *c->providers);
+    *ret = c->providers_n;
+    c->providers[c->providers_n++] = p;
+    return p;
+}
+
+static void endpoint_key(const pst_endpoint_name_t *n, char key[16])
+{
+    char text[2 * PST_NAME_BYTES_MAX + 1];
+    size_t a = PST_MIN(n->provider.n, PST_NAME_BYTES_MAX), b = PST_MIN(n->model.n, PST_NAME_BYTES_MAX);
+    memcpy(text, n->provider.p, a);
+    text[a] = 0;
+    memcpy(text + a + 1, n->model.p, b);
+    core_key(pst_view(text, a + 1 + b), 1, key);
+}
+
+static endpoint_t *endpoint_by_key(const pst_core_t *c, const char key[16])
+{
+    return pst_map_get(&c->endpoints_by_name, key, 16);
+}
+
+uint32_t endpoint_find(const pst_core_t *c, const pst_endpoint_name_t *n)
+{
+    char key[16];
+    endpoint_key(n, key);
+    const endpoint_t *e = endpoint_by_key(c, key);
+    return e ? e->id : NONE;
+}
+
+static endpoint_t *intern(pst_core_t *c, const pst_endpoint_name_t *n)
+{
+    char key[16];
+    endpoint_key(n, key);
+    endpoint_t *e = endpoint_by_key(c, key);
+    if (e)
+        return e;
+    e = pst_calloc(1, sizeof *e);
+    provider_intern(c, n->provider, &e->provider);
+    e->model = pst_strdup_view(n->model);
+    rest_init(&e->rest, TIMER_ENDPOINT);
+    core_grow(c->endpoints, c->endpoints_n, c->endpoints_cap);
+    e->id = c->endpoints_n;
+    c->endpoints[c->endpoints_n++] = e;
+    pst_map_set(&c->endpoints_by_name, key, 16, e);
+    return e;
+}
+
+uint32_t endpoint_intern(pst_core_t *c, const pst_endpoint_name_t *n)
+{
+    return intern(c, n)->id;
+}
+
+pst_endpoint_name_t endpoint_name(const pst_core_t *c, uint32_t id)
+{
+    const endpoint_t *e = c->endpoints[id];
+    return (pst_endpoint_name_t){pst_view_str(c->providers[e->provider]->name), pst_view_str(e->model)};
+}
+
+endpoint_t *endpoint_for_passthrough(pst_core_t *c, pst_view_t name)
+{
+    const char *slash = name.n ? memchr(name.p, '/', name.n) : NULL;
+    if (!slash)
+        return NULL;
+    pst_endpoint_name_t n = {pst_view(name.p, (size_t)(slash - name.p)),
+                             pst_view(slash + 1, name.n - (size_t)(slash - name.p) - 1)};
+    uint32_t provider = provider_find(c, n.provider);
+    if (provider == NONE || !c->providers[provider]->on || c->providers[provider]->has_models || n.model.n == 0)
+        return NULL;
+    endpoint_t *e = intern(c, &n);
+    e->on = true;
+    return e;
+}
+
+/* ---- configuration ---------------------------------------------------------------------------------------------- */
+
+static bucket_t *set_bucket(pst_core_t *c, bucket_t *b, const char *name, uint64_t rpm, uint64_t tpm)
+{
+    if (!b && !rpm && !tpm)
+        return NULL;
+    if (!b)
+        return bucket_new(c, name, rpm, tpm);
+    bucket_set(b, rpm, tpm);
+    return b;
+}
+
+static void config_provider(pst_core_t *c, const pst_core_provider_t *from)
+{
+    uint32_t at;
+    provider_t *p = provider_intern(c, from->name, &at);
+    PST_ASSERT(!p->on); /* names are unique */
+    p->on = true;
+    p->urls = from->urls;
+    p->concurrency = from->concurrency;
+    p->deny_data_collection = from->deny_data_collection;
+    p->zdr = from->zdr;
+    p->bucket = set_bucket(c, p->bucket, p->name, from->rpm, from->tpm);
+}
+
+static void config_endpoint(pst_core_t *c, const pst_core_config_t *config, const pst_core_endpoint_t *from)
+{
+    pst_endpoint_name_t n = {config->providers[from->provider].name, from->model};
+    endpoint_t *e = intern(c, &n);
+    e->on = true;
+    e->price_input = from->price_input;
+    e->price_output = from->price_output;
+    e->price_cached = from->price_cached;
+    e->price_request = from->price_request;
+    e->context = from->context;
+    e->max_output = from->max_output;
+    e->flags = from->flags;
+    e->concurrency = from->concurrency;
+    free(e->quantization);
+    e->quantization = pst_strdup_view(from->quantization);
+    char name[2 * PST_NAME_BYTES_MAX + 2];
+    snprintf(name, sizeof name, "%s/%s", c->providers[e->provider]->name, e->model);
+    e->bucket = set_bucket(c, e->bucket, name, from->rpm, from->tpm);
+    c->providers[e->provider]->has_models = true;
+}
+
+static void models_clear(pst_core_t *c)
+{
+    for (uint32_t i = 0; i < c->models_n; i++) {
+        free(c->models[i]->name);
+        free(c->models[i]->endpoints);
+        free(c->models[i]);
+    }
+    c->models_n = 0;
+    pst_map_release(&c->models_by_name);
+    pst_map_init(&c->models_by_name, c->opts.seed);
+}
+
+static void config_models(pst_core_t *c, const pst_core_config_t *config)
+{
+    models_clear(c);
+    c->models = pst_realloc(c->models, PST_MAX(config->models_n, 1) * sizeof *c->models);
+    for (uint32_t i = 0; i < config->models_n; i++) {
+        const pst_core_model_t *from = &config->models[i];
+        model_t *m = pst_calloc(1, sizeof *m);
+        m->name = pst_strdup_view(from->name);
+        m->endpoints = pst_alloc(PST_MAX(from->count, 1) * sizeof *m->endpoints);
+        for (uint32_t k = 0; k < from->count; k++) {
+            const pst_core_endpoint_t *e = &config->endpoints[from->first + k];
+            pst_endpoint_name_t n = {config->providers[e->provider].name, e->model};
+            m->endpoints[m->endpoints_n++] = endpoint_find(c, &n);
+        }
+        c->models[c->models_n++] = m;
+        char key[16];
+        core_key(from->name, 2, key);
+        pst_map_set(&c->models_by_name, key, 16, m);
+    }
+}
+
+static void free_rest(pst_core_t *c, rest_t *r)
+{
+    r->until = 0;
+    r->parked = r->probing = false;
+    r->cause = 0;
+    r->streak = r->failures = 0;
+    core_timer(c, &r->timer, PST_NEVER);
+}
+
+void endpoint_config(pst_core_t *c, const pst_core_config_t *config)
+{
+    for (uint32_t i = 0; i < c->providers_n; i++) {
+        c->providers[i]->on = c->providers[i]->has_models = false;
+        free_rest(c, &c->providers[i]->rest);
+    }
+    for (uint32_t i = 0; i < c->endpoints_n; i++) {
+        c->endpoints[i]->on = false;
+        free_rest(c, &c->endpoints[i]->rest);
+    }
+    for (uint32_t i = 0; i < config->providers_n; i++)
+        config_provider(c, &config->providers[i]);
+    for (uint32_t i = 0; i < config->endpoints_n; i++)
+        config_endpoint(c, config, &config->endpoints[i]);
+    config_models(c, config);
+    for (uint32_t i = 0; i < c->routes_n; i++) {
+        if (!c->routes[i])
+            continue;
+        route_resolve(c, c->routes[i]);
+        sched_unblock(c, c->routes[i]);
+    }
+}
+
+uint32_t pst_core_provider(const pst_core_t *c, pst_view_t name)
+{
+    return provider_find(c, name);
+}
+
+/* ---- ready or resting ---------------------------------------------------------------------------------------------- */
+
+static bool rest_over(const pst_core_t *c, const rest_t *r, uint32_t in_flight)
+{
+    if (r->until > c->now)
+        return false;
+    return !r->probing || in_flight == 0;
+}
+
+bool endpoint_ready(const pst_core_t *c, const endpoint_t *e)
+{
+    const provider_t *p = c->providers[e->provider];
+    return e->on && p->on && p->room > 0 && rest_over(c, &e->rest, e->in_flight) &&
+           rest_over(c, &p->rest, p->in_flight) && (!e->concurrency || e->in_flight < e->concurrency) &&
+           (!p->concurrency || p->in_flight < p->concurrency);
+}
+
+void endpoint_wake(pst_core_t *c, endpoint_t *e)
+{
+    for (uint32_t i = 0; i < e->routes_n; i++)
+        sched_unblock(c, c->routes[e->routes[i]]);
+}
+
+void provider_wake(pst_core_t *c, provider_t *p)
+{
+    if (!c->blocked)
+        return;
+    for (uint32_t i = 0; i < c->endpoints_n; i++)
+        if (c->providers[c->endpoints[i]->provider] == p)
+            endpoint_wake(c, c->endpoints[i]);
+}
+
+static void notice_rest(pst_core_t *c, const endpoint_t *e, const rest_t *r, bool whole, pst_notice_t what)
+{
+    pst_action_t *a = core_action(c, PST_ACT_NOTICE);
+    a->u.notice.what = what;
+    a->u.notice.endpoint = endpoint_name(c, e->id);
+    if (whole)
+        a->u.notice.endpoint.model = pst_view(NULL, 0);
+    a->u.notice.cause = r->cause;
+    a->u.notice.until_wall_ms = c->wall_ms + pst_ns_since(r->until, c->now) / PST_MS;
+}
+
+static void rest_for(pst_core_t *c, rest_t *r, pst_ns_t wait)
+{
+    r->until = PST_MAX(r->until, pst_ns_add(c->now, wait));
+    core_timer(c, &r->timer, r->until);
+}
+
+/* base * 2^streak, at most max. */
+static pst_ns_t doubled(pst_ns_t base, uint32_t streak, pst_ns_t max)
+{
+    return streak >= 20 ? max : PST_MIN(base << streak, max);
+}
+
+void endpoint_throttle(pst_core_t *c, endpoint_t *e, uint64_t wait_ms, bool whole_provider)
+{
+    provider_t *p = c->providers[e->provider];
+    rest_t *r = whole_provider ? &p->rest : &e->rest;
+    pst_ns_t wait = wait_ms ? wait_ms * PST_MS : doubled(THROTTLE_BASE, r->streak, 60 * PST_SEC);
+    if (r->until <= c->now) /* the answers to one burst are one refusal */
+        r->streak++;
+    rest_for(c, r, wait);
+    bucket_t *b = whole_provider || !e->bucket ? p->bucket : e->bucket;
+    if (b) { /* other brokers share the budget: they must hear of it */
+        pst_store_op_t *s = core_store(c, PST_STORE_LIMIT_BLOCK, NULL, NULL);
+        s->u.limit.name = pst_view_str(b->name);
+        s->u.limit.block_ms = wait / PST_MS;
+    }
+}
+
+void endpoint_park(pst_core_t *c, endpoint_t *e, uint8_t cause, uint64_t wait_ms, bool whole_provider)
+{
+    rest_t *r = whole_provider ? &c->providers[e->provider]->rest : &e->rest;
+    bool news = !r->parked;
+    pst_ns_t wait = wait_ms ? wait_ms * PST_MS : doubled(PARK_BASE, r->streak, PARK_MAX);
+    if (r->until <= c->now)
+        r->streak++;
+    r->parked = true;
+    r->probing = false;
+    r->cause = cause;
+    rest_for(c, r, wait);
+    if (news)
+        notice_rest(c, e, r, whole_provider, PST_NOTICE_PARKED);
+}
+
+/* Errors in a row: after OUTAGE_FAILURES of them the endpoint rests, so that an outage does not eat the attempts of
+ * every job behind it. */
+void endpoint_failed(pst_core_t *c, endpoint_t *e, uint8_t cause)
+{
+    rest_t *r = &e->rest;
+    if (r->probing || ++r->failures >= OUTAGE_FAILURES) {
+        r->failures = 0;
+        endpoint_park(c, e, cause, doubled(OUTAGE_BASE, r->streak, OUTAGE_MAX) / PST_MS, false);
+    }
+}
+
+static void rest_worked(pst_core_t *c, const endpoint_t *e, rest_t *r, bool whole)
+{
+    r->failures = 0;
+    if (r->until > c->now)
+        return; /* an answer to a call sent before the rest began */
+    r->streak = 0;
+    if (!r->parked)
+        return;
+    r->parked = r->probing = false;
+    notice_rest(c, e, r, whole, PST_NOTICE_RESUMED);
+    r->cause = 0;
+}
+
+void endpoint_worked(pst_core_t *c, endpoint_t *e)
+{
+    provider_t *p = c->providers[e->provider];
+    bool was_probing = e->rest.probing || p->rest.probing;
+    rest_worked(c, e, &e->rest, false);
+    rest_worked(c, e, &p->rest, true);
+    if (was_probing)
+        provider_wake(c, p);
+}
+
+void rest_timer(pst_core_t *c, rest_t *r, endpoint_t *e, provider_t *p)
+{
+    if (r->until > c->now) {
+        core_timer(c, &r->timer, r->until);
+        return;
+    }
+    r->probing = r->parked; /* a limit is over when it is over; anything else is tried with one call */
+    if (e)
+        endpoint_wake(c, e);
+    else
+        provider_wake(c, p);
+}
+
+/* Nano-USD: prices are USD a million tokens, so price * 1000 is nano-USD a token. */
+double endpoint_cost(const endpoint_t *e, uint64_t input, uint64_t cached, uint64_t output)
+{
+    double cached_price = e->price_cached > 0 ? e->price_cached : e->price_input;
+    cached = PST_MIN(cached, input);
+    return 1e9 * e->price_request + 1e3 * ((double)(input - cached) * e->price_input + (double)cached * cached_price +
+                                           (double)output * e->price_output);
+}
+
+bool pst_core_endpoint_at(const pst_core_t *c, uint32_t i, pst_core_endpoint_state_t *ret)
+{
+    if (i >= c->endpoints_n)
+        return false;
+    const endpoint_t *e = c->endpoints[i];
+    const provider_t *p = c->providers[e->provider];
+    const rest_t *r = p->rest.parked ? &p->rest : &e->rest;
+    *ret = (pst_core_endpoint_state_t){.name = endpoint_name(c, i), .in_flight = e->in_flight, .room = p->room,
+                                       .parked = r->parked, .cause = r->cause, .until = r->until};
+    return true;
+}
+
+static void bucket_free(bucket_t *b)
+{
+    if (!b)
+        return;
+    free(b->name);
+    free(b);
+}
+
+void endpoint_free_all(pst_core_t *c)
+{
+    models_clear(c);
+    free(c->models);
+    for (uint32_t i = 0; i < c->endpoints_n; i++) {
+        endpoint_t *e = c->endpoints[i];
+        bucket_free(e->bucket);
+        free(e->model);
+        free(e->quantization);
+        free(e->routes);
+        free(e);
+    }
+    free(c->endpoints);
+    for (uint32_t i = 0; i < c->providers_n; i++) {
+        bucket_free(c->providers[i]->bucket);
+        free(c->providers[i]->name);
+        free(c->providers[i]);
+    }
+    free(c->providers);
+}

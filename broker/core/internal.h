@@ -1,0 +1,487 @@
+/* internal.h - the core's own structures.  Nothing outside broker/core includes this.
+ *
+ * Who owns what:
+ *   core -> batches -> packs, segments, flows          core -> routes (shared by packs, counted)
+ *   pack -> live (while any of its jobs is open, running or waiting) -> job records
+ *   core -> providers, endpoints, buckets              core -> workers -> pools
+ *   segment -> appends (result packs being gathered or on their way to the store)
+ *
+ * Invariants:
+ *   a job has a result (batch->where[ordinal] != 0), or a record, or is fresh (slot >= pack->next_slot or listed in
+ *     the pack as skipped by nothing): never two of them
+ *   a record is in exactly one state: RUNNING (in a worker's list), WAITING (in the timer heap), READY (in its flow's list)
+ *   a flow is in exactly one place: a priority's ring, its route's blocked list, or nowhere (IDLE, LOADING) */
+#ifndef PST_CORE_INTERNAL_H
+#define PST_CORE_INTERNAL_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/rng.h"
+#include "core/core.h"
+
+#define NONE UINT32_MAX
+
+#define DISPATCH_MAX_STEP 2048        /* jobs one step sends at most: then the shell gets its turn */
+#define RUN_JOBS_MAX 256              /* jobs of one TASKS group */
+#define QUANTUM_TOKENS (64 * 1024)    /* a flow's turn, in tokens */
+#define PREFETCH_PACKS 4              /* packs of a flow opened ahead */
+#define DRAIN_LOADS_MAX 8             /* packs a draining batch reads at a time */
+#define APPENDS_IN_FLIGHT 2           /* result packs of a segment on their way to the store */
+#define APPEND_JOBS_MAX 1024
+#define APPEND_BYTES_MAX (4u << 20)
+#define OUTPUT_TOKENS_DEFAULT 256     /* reserved where a job names no max_tokens */
+#define RETRY_BASE (500 * PST_MS)
+#define RETRY_MAX (60 * PST_SEC)
+#define THROTTLE_BASE (1 * PST_SEC)
+#define PARK_BASE (30 * PST_SEC)
+#define PARK_MAX (3600 * PST_SEC)
+#define OUTAGE_FAILURES 10            /* in a row, then the endpoint rests */
+#define OUTAGE_BASE (1 * PST_SEC)
+#define OUTAGE_MAX (30 * PST_SEC)
+#define SLICE_TIME (200 * PST_MS)     /* how much of a budget is leased at a time */
+#define SLICE_IDLE (2 * PST_SEC)      /* unused for so long: given back */
+#define BATCH_DAYS_MAX 7              /* without a window */
+#define ROOM_SHARE 70                 /* per cent of Redis's memory that submissions may fill */
+
+typedef struct batch batch_t;
+typedef struct flow flow_t;
+typedef struct route route_t;
+typedef struct job job_t;
+typedef struct append append_t;
+
+/* What a heap node belongs to. */
+typedef enum timer_kind { TIMER_JOB, TIMER_ENDPOINT, TIMER_PROVIDER, TIMER_BUCKET, TIMER_BATCH } timer_kind_t;
+typedef struct timer {
+    pst_heap_node_t node;
+    timer_kind_t kind;
+} timer_t_;
+
+/* A rate budget whose counters are the store's; `requests` and `tokens` are the slice leased to this broker. */
+typedef struct bucket {
+    timer_t_ timer;       /* wait over, or slice idle */
+    char *name;
+    uint64_t rpm, tpm, requests_cap, tokens_cap;
+    int64_t requests, tokens; /* negative: spent more than reserved, to be paid back from the next slice */
+    bool taking;          /* a LIMIT_TAKE is on its way */
+    pst_ns_t wait_until;  /* refused until then */
+    pst_ns_t used_at;
+} bucket_t;
+
+/* Why something rests, and how it comes back: after `until` one call at a time is let through (probing) until one
+ * works. */
+typedef struct rest {
+    timer_t_ timer;
+    pst_ns_t until;       /* not before; 0: free */
+    bool parked;          /* key, credit, quota, outage: a person should know.  false: a mere limit */
+    bool probing;
+    uint8_t cause;
+    uint32_t streak;      /* rests in a row: doubles the next */
+    uint32_t failures;    /* errors in a row that may mean an outage */
+} rest_t;
+
+typedef struct provider {
+    char *name;
+    uint32_t urls, concurrency, in_flight;
+    bool deny_data_collection, zdr, on;
+    bool has_models;      /* the configuration names models it serves: no others are passed through */
+    bucket_t *bucket;     /* NULL: no limit configured */
+    rest_t rest;
+    pst_link_t pools;     /* of workers that serve it */
+    uint32_t room;        /* sum of its pools' free places */
+} provider_t;
+
+typedef struct endpoint {
+    uint32_t id;
+    uint32_t provider;
+    char *model;
+    double price_input, price_output, price_cached, price_request;
+    uint32_t context, max_output, flags, concurrency, in_flight;
+    char *quantization;
+    bool on;
+    bucket_t *bucket;
+    rest_t rest;
+    uint32_t *routes;     /* that have it as a candidate */
+    uint32_t routes_n, routes_cap;
+} endpoint_t;
+
+typedef struct model {
+    char *name;
+    uint32_t *endpoints;
+    uint32_t endpoints_n;
+} model_t;
+
+typedef struct candidate {
+    uint32_t endpoint;
+    uint8_t model;        /* position in the route's models */
+    double turn;          /* smooth weighted round robin */
+} candidate_t;
+
+struct route {
+    uint32_t id;
+    uint32_t refs;
+    uint8_t url;
+    char *bytes;
+    size_t bytes_n;
+    pst_arena_t arena;
+    pst_route_t wish;
+    candidate_t *candidates; /* by model, then by the user's order or price */
+    uint32_t candidates_n;
+    bool ordered;         /* take the first that can, do not spread */
+    pst_link_t blocked;   /* flows that wait for one of the candidates */
+    char key[16];
+};
+
+/* Estimates of one job while its pack is open. */
+typedef struct slot {
+    uint32_t input, output;
+} slot_t;
+
+#define HOLDERS_MAX 8
+
+/* A pack some of whose jobs are open, running or waiting. */
+typedef struct live {
+    pst_blob_t *headers, *bodies; /* NULL: to be loaded again before the next dispatch */
+    slot_t *slots;        /* NULL unless open */
+    uint32_t records;
+    bool loading;
+    pst_link_t lru;       /* in core->open while bytes are held */
+    pst_peer_t holders[HOLDERS_MAX]; /* workers that hold the pack; 0: free place */
+    job_t *record[];      /* by slot; NULL: none */
+} live_t;
+
+typedef struct pack {
+    uint32_t base;        /* ordinal of its first job in the batch */
+    uint32_t segment;
+    uint32_t route;
+    uint32_t index_lo, index_hi;
+    uint32_t bytes;       /* as stored, headers and bodies */
+    uint32_t next;        /* in its flow; NONE at the end */
+    uint16_t jobs;
+    uint16_t ended;
+    uint16_t next_slot;   /* fresh jobs are those from here on without record or result */
+    bool stored;
+    live_t *live;
+} pack_t;
+
+typedef enum job_state { JOB_RUNNING, JOB_WAITING, JOB_READY } job_state_t;
+
+struct job {
+    timer_t_ timer;       /* WAITING: its due time */
+    pst_link_t link;      /* RUNNING: worker's list; READY: flow's list */
+    batch_t *batch;
+    flow_t *flow;
+    uint32_t pack;
+    uint16_t slot, dispatch;
+    uint8_t attempts, model;
+    uint8_t state;
+    bool remembered;      /* the store has a RETRY of it */
+    uint32_t endpoint;    /* RUNNING: where; else the last one, to be avoided; NONE */
+    struct worker *worker;/* RUNNING */
+    uint32_t input, output; /* reserved tokens */
+    uint64_t cost_nano;   /* reserved */
+    uint64_t cost_spent;  /* of failed attempts that were billed */
+    pst_ns_t started;
+    uint64_t due_wall_ms;
+    pst_attempt_t *history; /* endpoint: core's endpoint ids, cut to 16 bits */
+    uint32_t history_n;
+};
+
+typedef struct pool {
+    pst_link_t link;      /* in its provider's list */
+    struct worker *worker;
+    uint32_t provider;
+    uint32_t jobs, in_flight;
+} pool_t;
+
+typedef struct worker {
+    pst_peer_t peer;
+    pool_t **pools;
+    uint32_t pools_n;
+    pst_link_t running;
+    pst_link_t link;
+} worker_t;
+
+/* Outcomes of one OUTCOMES message that are not safe yet. */
+typedef struct receipt {
+    pst_peer_t worker;
+    uint64_t number;
+    uint32_t pending;
+} receipt_t;
+
+typedef struct segment {
+    uint32_t id, base, jobs;
+    uint64_t text_bytes;
+    uint32_t next_n;      /* number of the next result pack */
+    uint32_t stored_n;    /* result packs that are safe */
+    uint32_t in_flight;   /* appends on their way */
+    append_t *gathering;
+    pst_seg_stats_t stats;
+    uint32_t *stat_endpoints; /* core endpoint ids of stats.endpoints */
+} segment_t;
+
+struct append {
+    batch_t *batch;
+    segment_t *segment;
+    uint32_t n;
+    pst_arena_t arena;
+    pst_result_pack_t pack;
+    uint32_t results_cap, endpoints_cap, blobs_cap;
+    uint32_t *endpoint_ids;
+    pst_blob_t **blobs;
+    receipt_t **receipts;
+    uint32_t receipts_n, receipts_cap;
+    pst_slot_ref_t *ended; /* the job of each result; as many as results_cap */
+    pst_slot_ref_t *unretry;
+    uint32_t unretry_n, unretry_cap;
+    uint32_t *spent;
+    uint32_t spent_n, spent_cap;
+    size_t bytes;
+    pst_link_t link;      /* in core->gathered until it is sent */
+};
+
+typedef enum flow_state { FLOW_IDLE, FLOW_ACTIVE, FLOW_BLOCKED, FLOW_LOADING } flow_state_t;
+
+struct flow {
+    batch_t *batch;
+    route_t *route;
+    uint32_t head, tail;  /* packs with fresh jobs; NONE */
+    pst_link_t ready;     /* records to run now */
+    pst_link_t place;     /* ring or blocked list */
+    pst_link_t of_batch;
+    flow_state_t state;
+    int64_t deficit;
+};
+
+typedef enum batch_state {
+    BATCH_OPENING, BATCH_STAGING, BATCH_CLAIMING, BATCH_COMMITTING, BATCH_ACTIVE, BATCH_ENDING, BATCH_DELETING,
+} batch_state_t;
+
+struct batch {
+    timer_t_ timer;       /* staging idle, or expiry */
+    pst_id_t id;
+    batch_state_t state;
+    pst_drain_t drain;
+    uint8_t priority;
+    char *name, *metadata, *key;
+    uint64_t created_ms, accepted_ms, cancelling_ms, ended_ms, expires_ms;
+    uint64_t window_s, max_cost_nano;
+    pack_t *packs;
+    uint32_t packs_n, packs_cap, packs_unstored;
+    uint32_t jobs, ended, running, waiting;
+    uint32_t *where;      /* per ordinal: result pack + 1 of its segment; 0: not ended */
+    segment_t **segments;
+    uint32_t segments_n, segments_cap;
+    pst_link_t flows;
+    uint64_t cost_reserved, cost_spent;
+    uint32_t drain_next;  /* pack to finish next */
+    uint32_t drain_loads;
+    pst_link_t draining;  /* in core->draining while it is */
+    uint32_t ops;         /* store operations not answered: the batch stays until they are */
+    pst_peer_t peer;      /* who committed, and with which request */
+    uint32_t req;
+    bool opened;          /* the store knows it */
+    bool committed_before_opened; /* COMMIT came while OPEN was on its way */
+};
+
+/* A store operation on its way. */
+typedef struct op {
+    uint64_t token;
+    pst_store_op_type_t type;
+    batch_t *batch;
+    pst_peer_t peer;
+    uint32_t req;
+    uint32_t pack;
+    append_t *append;
+    receipt_t *receipt;
+    bucket_t *bucket;
+    pst_id_t id;          /* DELETE of a batch the core does not hold */
+    uint32_t next_free;
+} op_t;
+
+struct pst_core {
+    pst_ns_t now;
+    uint64_t wall_ms;
+    pst_rng_t rng;
+    pst_core_opts_t opts;
+    bool go, store_up, more;
+    uint32_t blocked;     /* flows that wait for an endpoint */
+    uint32_t step_jobs;   /* jobs this step has sent or ended so far */
+    uint64_t store_used, store_max;
+    pst_heap_t timers;
+    pst_map_t batches;    /* by id */
+    pst_map_t workers;    /* by peer */
+    pst_map_t routes_by_key;
+    pst_map_t models_by_name;   /* names past 40 bytes by their hash */
+    pst_map_t endpoints_by_name;
+    route_t **routes;
+    uint32_t routes_n, routes_cap;
+    provider_t **providers;
+    uint32_t providers_n;
+    endpoint_t **endpoints;
+    uint32_t endpoints_n, endpoints_cap;
+    model_t **models;
+    uint32_t models_n;
+    pst_link_t ring[PST_PRIORITY_COUNT];
+    pst_link_t open;      /* live packs that hold bytes, least recently used first */
+    uint64_t open_bytes;
+    pst_link_t gathered;  /* appends that want to be sent */
+    pst_link_t draining;
+    pst_link_t worker_list;
+    op_t *ops;
+    uint32_t ops_n, ops_cap, ops_free;
+    uint32_t ops_gen;
+    append_t *append_free;
+    pst_action_t *actions;
+    uint32_t actions_n, actions_cap, actions_at;
+    pst_arena_t scratch;  /* of the current step's actions */
+    pst_blob_t **held;    /* references that actions need until the next step */
+    uint32_t held_n, held_cap;
+    append_t **sent;      /* appends whose STORE action may still be read */
+    batch_t **dead;       /* freed at the next step */
+    uint32_t dead_n, dead_cap;
+    pst_core_counters_t count;
+    pst_core_gauges_t gauge;
+};
+
+/* core.c */
+pst_action_t *core_action(pst_core_t *c, pst_action_type_t type);
+pst_store_op_t *core_store(pst_core_t *c, pst_store_op_type_t type, batch_t *b, op_t **ret_op); /* ret_op NULL: no answer */
+void core_reply(pst_core_t *c, pst_peer_t peer, uint32_t req, pst_err_t e, const pst_id_t *batch, bool accepted,
+                const char *fmt, ...) PST_PRINTF(7, 8);
+void core_notice(pst_core_t *c, pst_notice_t what, const pst_id_t *batch);
+void core_timer(pst_core_t *c, timer_t_ *t, pst_ns_t at); /* PST_NEVER: out */
+void core_hold(pst_core_t *c, pst_blob_t *b);
+void *core_scratch(pst_core_t *c, size_t n);
+void core_op_done(pst_core_t *c, op_t *op);
+void core_bury(pst_core_t *c, batch_t *b);
+/* 16-byte key of a name or of route bytes, for maps. */
+void core_key(pst_view_t v, uint8_t salt, char key[16]);
+/* Makes room for one more in a growing array. */
+#define core_grow(v, n, cap)                                                                       \
+    do {                                                                                           \
+        if ((n) == (cap)) {                                                                        \
+            (cap) = (cap) ? (cap) * 2 : 8;                                                         \
+            (v) = pst_realloc((v), (size_t)(cap) * sizeof *(v));                                   \
+        }                                                                                          \
+    } while (0)
+
+/* batch.c: the life of a batch */
+batch_t *batch_find(const pst_core_t *c, const pst_id_t *id);
+batch_t *batch_new(pst_core_t *c, const pst_id_t *id, const pst_batch_info_t *info);
+pack_t *batch_add_pack(pst_core_t *c, batch_t *b, const pst_pack_entry_t *e, uint32_t segment, route_t *r);
+segment_t *batch_segment(batch_t *b, uint32_t segment);
+void batch_on_open(pst_core_t *c, pst_peer_t peer, const pst_msg_open_t *m);
+void batch_on_pack(pst_core_t *c, const pst_event_t *ev);
+void batch_on_commit(pst_core_t *c, pst_peer_t peer, const pst_msg_commit_t *m);
+void batch_on_abort(pst_core_t *c, pst_peer_t peer, const pst_msg_batch_req_t *m);
+void batch_on_cancel(pst_core_t *c, pst_peer_t peer, const pst_msg_batch_req_t *m);
+void batch_on_delete(pst_core_t *c, pst_peer_t peer, const pst_msg_batch_req_t *m);
+void batch_on_stored(pst_core_t *c, op_t *op, const pst_store_answer_t *a);
+void batch_accept(pst_core_t *c, batch_t *b);
+void batch_timer(pst_core_t *c, batch_t *b);
+void batch_start_drain(pst_core_t *c, batch_t *b, pst_drain_t why);
+void batch_check_end(pst_core_t *c, batch_t *b);
+void batch_free(pst_core_t *c, batch_t *b);
+pst_cause_t batch_drain_cause(const batch_t *b);
+pst_job_status_t batch_drain_status(const batch_t *b);
+
+/* pack.c: bytes of packs in memory */
+live_t *pack_live(pst_core_t *c, batch_t *b, uint32_t pack);
+void pack_open(pst_core_t *c, batch_t *b, uint32_t pack, const pst_pack_headers_t *h, pst_blob_t *headers,
+               pst_blob_t *bodies);
+void pack_load(pst_core_t *c, batch_t *b, uint32_t pack, bool bodies);
+void pack_close(pst_core_t *c, batch_t *b, uint32_t pack);   /* lets its bytes go */
+void pack_settle(pst_core_t *c, batch_t *b, uint32_t pack);  /* frees what nothing needs any more */
+bool pack_is_open(const pack_t *p);
+void pack_touch(pst_core_t *c, live_t *l);
+void pack_make_room(pst_core_t *c, const pack_t *keep);
+void pack_forget_worker(pst_core_t *c, pst_peer_t peer);
+job_t *pack_record(const pack_t *p, uint16_t slot);
+
+/* sched.c: fair turns and dispatch */
+flow_t *sched_flow(pst_core_t *c, batch_t *b, route_t *r);
+void sched_add_pack(pst_core_t *c, batch_t *b, uint32_t pack);
+void sched_activate(pst_core_t *c, flow_t *f);
+void sched_unblock(pst_core_t *c, route_t *r);
+void sched_remove_flows(pst_core_t *c, batch_t *b);
+void sched_ready(pst_core_t *c, job_t *j);       /* a record that may run now */
+void sched_loaded(pst_core_t *c, batch_t *b, uint32_t pack);
+void sched_pump(pst_core_t *c);
+void sched_drain(pst_core_t *c);
+job_t *job_new(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot);
+void job_free(pst_core_t *c, job_t *j);
+void job_leave_worker(pst_core_t *c, job_t *j);  /* RUNNING -> limbo; budgets released */
+
+/* route.c: which endpoints may serve, and which one now */
+/* Counted.  known: refuse a route with a model that nothing serves. */
+route_t *route_get(pst_core_t *c, pst_url_t url, pst_view_t bytes, bool known, pst_err_t *ret_err);
+void route_put(pst_core_t *c, route_t *r);
+void route_resolve(pst_core_t *c, route_t *r);
+/* Endpoint for a job of so many tokens, NULL: none can now.  *ret_hopeless: none ever will. */
+endpoint_t *route_pick(pst_core_t *c, route_t *r, uint8_t model, uint32_t avoid, uint32_t input, uint32_t output,
+                       bool *ret_hopeless);
+uint8_t route_models_n(const route_t *r);
+bool route_has_model(const route_t *r, uint8_t model);
+
+/* endpoint.c: configuration, rests */
+void endpoint_config(pst_core_t *c, const pst_core_config_t *config);
+uint32_t endpoint_find(const pst_core_t *c, const pst_endpoint_name_t *n); /* NONE */
+uint32_t endpoint_intern(pst_core_t *c, const pst_endpoint_name_t *n);     /* also of endpoints no longer configured */
+endpoint_t *endpoint_for_passthrough(pst_core_t *c, pst_view_t name);      /* "<provider>/<upstream>" */
+bool endpoint_ready(const pst_core_t *c, const endpoint_t *e);
+void endpoint_wake(pst_core_t *c, endpoint_t *e);
+void provider_wake(pst_core_t *c, provider_t *p);
+void endpoint_throttle(pst_core_t *c, endpoint_t *e, uint64_t wait_ms, bool whole_provider);
+void endpoint_park(pst_core_t *c, endpoint_t *e, uint8_t cause, uint64_t wait_ms, bool whole_provider);
+void endpoint_failed(pst_core_t *c, endpoint_t *e, uint8_t cause);
+void endpoint_worked(pst_core_t *c, endpoint_t *e);
+void rest_timer(pst_core_t *c, rest_t *r, endpoint_t *e, provider_t *p);
+double endpoint_cost(const endpoint_t *e, uint64_t input, uint64_t cached, uint64_t output); /* nano USD */
+pst_endpoint_name_t endpoint_name(const pst_core_t *c, uint32_t id);
+void endpoint_free_all(pst_core_t *c);
+
+/* limit.c: budgets leased from the store */
+bucket_t *bucket_new(pst_core_t *c, const char *name, uint64_t rpm, uint64_t tpm);
+void bucket_set(bucket_t *b, uint64_t rpm, uint64_t tpm);
+bool bucket_has(pst_core_t *c, bucket_t *b, uint64_t tokens); /* asks the store for more if not */
+void bucket_spend(pst_core_t *c, bucket_t *b, uint64_t tokens);
+void bucket_settle(bucket_t *b, uint64_t reserved, uint64_t real);
+void bucket_unspend(bucket_t *b, uint64_t tokens);
+void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a);
+void bucket_timer(pst_core_t *c, bucket_t *b);
+
+/* worker.c */
+void worker_on_hello(pst_core_t *c, const pst_event_t *ev);
+void worker_on_capacity(pst_core_t *c, const pst_event_t *ev);
+void worker_on_gone(pst_core_t *c, pst_peer_t peer);
+worker_t *worker_find(const pst_core_t *c, pst_peer_t peer);
+pool_t *worker_pool(const worker_t *w, uint32_t provider);
+pool_t *worker_pick(const pst_core_t *c, const provider_t *p, const live_t *l);
+void pool_take(pst_core_t *c, pool_t *p);
+void pool_release(pst_core_t *c, pool_t *p);
+
+/* outcome.c: what became of a job */
+void outcome_on_message(pst_core_t *c, const pst_event_t *ev);
+void outcome_retry_stored(pst_core_t *c, op_t *op);
+/* Ends a job that no worker answered for. */
+void outcome_end_job(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot, const pst_job_header_t *h,
+                     pst_job_status_t status, pst_cause_t cause, const char *message);
+void outcome_send_appends(pst_core_t *c);
+void outcome_append_stored(pst_core_t *c, op_t *op);
+void receipt_done(pst_core_t *c, receipt_t *r);
+void append_recycle(pst_core_t *c, append_t *a);
+
+/* stats.c */
+pst_seg_endpoint_t *stats_endpoint(pst_core_t *c, segment_t *s, uint32_t endpoint);
+void stats_cause(segment_t *s, uint8_t cause);
+void stats_latency(pst_seg_endpoint_t *e, uint64_t latency_ms);
+void stats_free(segment_t *s);
+void stats_restore(pst_core_t *c, segment_t *s, const pst_seg_stats_t *from);
+void stats_batch_info(pst_core_t *c, const batch_t *b, bool full, pst_arena_t *a, pst_batch_info_t *ret);
+
+/* restore.c */
+void restore_on(pst_core_t *c, const pst_restored_t *r);
+void restore_go(pst_core_t *c);
+
+#endif

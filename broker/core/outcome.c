@@ -1,0 +1,591 @@
+/* outcome.c - what became of a job, and how it becomes safe.
+ *
+ * An outcome that ends its job goes into the segment's next result pack (an append).  Appends are sent when no more than
+ * APPENDS_IN_FLIGHT of the segment are on their way, so that they grow with the load and stay small without it.  The
+ * worker's OUTCOMES message is acknowledged when everything of it that had to be stored is stored: a receipt
+ * counts that. */
+#include "core/internal.h"
+
+/* ---- receipts ----------------------------------------------------------------------------------------------------- */
+
+static receipt_t *receipt_new(pst_peer_t worker, uint64_t number)
+{
+    receipt_t *r = pst_calloc(1, sizeof *r);
+    r->worker = worker;
+    r->number = number;
+    r->pending = 1; /* held by the message itself until it has been gone through */
+    return r;
+}
+
+void receipt_done(pst_core_t *c, receipt_t *r)
+{
+    if (--r->pending > 0)
+        return;
+    if (worker_find(c, r->worker)) {
+        pst_action_t *a = core_action(c, PST_ACT_ACK);
+        a->u.ack.worker = r->worker;
+        a->u.ack.number = r->number;
+    }
+    free(r);
+}
+
+/* ---- appends ------------------------------------------------------------------------------------------------------ */
+
+static append_t *append_new(pst_core_t *c, batch_t *b, segment_t *s)
+{
+    append_t *a = c->append_free;
+    if (a) {
+        c->append_free = (append_t *)(void *)a->link.next;
+    } else {
+        a = pst_calloc(1, sizeof *a);
+        pst_arena_init(&a->arena, 0);
+    }
+    a->batch = b;
+    a->segment = s;
+    a->n = s->next_n++;
+    s->gathering = a;
+    pst_link_init(&a->link);
+    pst_link_before(&c->gathered, &a->link);
+    return a;
+}
+
+/* Keeps the memory for the next one.  The free list is threaded through link.next. */
+void append_recycle(pst_core_t *c, append_t *a)
+{
+    pst_link_remove(&a->link);
+    if (a->segment->gathering == a)
+        a->segment->gathering = NULL;
+    for (uint32_t i = 0; i < a->pack.blobs_n; i++)
+        pst_blob_unref(&a->blobs[i]);
+    for (uint32_t i = 0; i < a->receipts_n; i++)
+        receipt_done(c, a->receipts[i]);
+    a->pack.results_n = a->pack.blobs_n = a->pack.endpoints_n = 0;
+    a->receipts_n = a->unretry_n = a->spent_n = 0;
+    a->bytes = 0;
+    pst_arena_clear(&a->arena);
+    a->link.next = (pst_link_t *)(void *)c->append_free;
+    c->append_free = a;
+}
+
+static uint16_t append_endpoint(pst_core_t *c, append_t *a, uint32_t id)
+{
+    if (id == NONE)
+        return PST_NO_ENDPOINT;
+    for (uint32_t i = 0; i < a->pack.endpoints_n; i++)
+        if (a->endpoint_ids[i] == id)
+            return (uint16_t)i;
+    if (a->pack.endpoints_n == a->endpoints_cap) {
+        a->endpoints_cap = a->endpoints_cap ? a->endpoints_cap * 2 : 8;
+        a->pack.endpoints = pst_realloc(a->pack.endpoints, a->endpoints_cap * sizeof *a->pack.endpoints);
+        a->endpoint_ids = pst_realloc(a->endpoint_ids, a->endpoints_cap * sizeof *a->endpoint_ids);
+    }
+    a->endpoint_ids[a->pack.endpoints_n] = id;
+    a->pack.endpoints[a->pack.endpoints_n] = endpoint_name(c, id);
+    return (uint16_t)a->pack.endpoints_n++;
+}
+
+static uint16_t append_blob(append_t *a, const pst_result_blob_t *view, pst_blob_t *owner)
+{
+    if (a->pack.blobs_n && a->blobs[a->pack.blobs_n - 1] == owner)
+        return (uint16_t)(a->pack.blobs_n - 1);
+    if (a->pack.blobs_n == a->blobs_cap) {
+        a->blobs_cap = a->blobs_cap ? a->blobs_cap * 2 : 8;
+        a->pack.blobs = pst_realloc(a->pack.blobs, a->blobs_cap * sizeof *a->pack.blobs);
+        a->blobs = pst_realloc(a->blobs, a->blobs_cap * sizeof(pst_blob_t *));
+    }
+    a->blobs[a->pack.blobs_n] = pst_blob_ref(owner);
+    a->pack.blobs[a->pack.blobs_n] = *view;
+    a->pack.blobs[a->pack.blobs_n].bytes = pst_blob_view(owner);
+    a->bytes += owner ? owner->n : 0;
+    return (uint16_t)a->pack.blobs_n++;
+}
+
+static void append_receipt(append_t *a, receipt_t *r)
+{
+    if (!r || (a->receipts_n && a->receipts[a->receipts_n - 1] == r))
+        return;
+    core_grow(a->receipts, a->receipts_n, a->receipts_cap);
+    a->receipts[a->receipts_n++] = r;
+    r->pending++;
+}
+
+static pst_result_t *append_result(append_t *a)
+{
+    if (a->pack.results_n == a->results_cap) {
+        a->results_cap = a->results_cap ? a->results_cap * 2 : 64;
+        a->pack.results = pst_realloc(a->pack.results, a->results_cap * sizeof *a->pack.results);
+        a->ended = pst_realloc(a->ended, a->results_cap * sizeof *a->ended);
+    }
+    pst_result_t *r = &a->pack.results[a->pack.results_n];
+    memset(r, 0, sizeof *r);
+    r->endpoint = PST_NO_ENDPOINT;
+    return r;
+}
+
+/* The account as this append makes it: a copy, because later results may join before the store looks. */
+static pst_seg_stats_t *stats_copy(pst_core_t *c, const segment_t *s)
+{
+    pst_seg_stats_t *copy = core_scratch(c, sizeof *copy);
+    *copy = s->stats;
+    copy->causes = core_scratch(c, s->stats.causes_n * sizeof *copy->causes + 1);
+    if (s->stats.causes_n)
+        memcpy(copy->causes, s->stats.causes, s->stats.causes_n * sizeof *copy->causes);
+    copy->endpoints = core_scratch(c, s->stats.endpoints_n * sizeof *copy->endpoints + 1);
+    if (s->stats.endpoints_n)
+        memcpy(copy->endpoints, s->stats.endpoints, s->stats.endpoints_n * sizeof *copy->endpoints);
+    return copy;
+}
+
+static void send_append(pst_core_t *c, append_t *a)
+{
+    segment_t *s = a->segment;
+    pst_link_remove(&a->link);
+    s->gathering = NULL;
+    s->in_flight++;
+    op_t *op;
+    pst_store_op_t *st = core_store(c, PST_STORE_APPEND, a->batch, &op);
+    op->append = a;
+    st->segment = s->id;
+    st->u.append.n = a->n;
+    st->u.append.pack = &a->pack;
+    st->u.append.blob_refs = a->blobs;
+    st->u.append.stats = stats_copy(c, s);
+    st->u.append.ended = a->ended;
+    st->u.append.unretry = a->unretry;
+    st->u.append.unretry_n = a->unretry_n;
+    st->u.append.spent = a->spent;
+    st->u.append.spent_n = a->spent_n;
+    c->count.appends++;
+}
+
+void outcome_send_appends(pst_core_t *c)
+{
+    for (pst_link_t *x = c->gathered.next, *next; x != &c->gathered; x = next) {
+        next = x->next;
+        append_t *a = PST_CONTAINER(x, append_t, link);
+        if (a->segment->in_flight < APPENDS_IN_FLIGHT)
+            send_append(c, a);
+    }
+}
+
+void outcome_append_stored(pst_core_t *c, op_t *op)
+{
+    append_t *a = op->append;
+    segment_t *s = a->segment;
+    s->in_flight--;
+    s->stored_n = PST_MAX(s->stored_n, a->n + 1);
+    core_notice(c, PST_NOTICE_RESULTS, &op->batch->id);
+    append_recycle(c, a);
+}
+
+void outcome_retry_stored(pst_core_t *c, op_t *op)
+{
+    if (op->receipt)
+        receipt_done(c, op->receipt);
+}
+
+/* ---- ending a job ---------------------------------------------------------------------------------------------------- */
+
+static void count_end(pst_core_t *c, segment_t *s, const pst_result_t *r)
+{
+    switch ((pst_job_status_t)r->status) {
+    case PST_JOB_COMPLETED:
+        s->stats.completed++;
+        c->count.jobs_completed++;
+        break;
+    case PST_JOB_EXPIRED:
+        s->stats.expired++;
+        c->count.jobs_failed++;
+        break;
+    case PST_JOB_CANCELLED:
+        s->stats.cancelled++;
+        c->count.jobs_failed++;
+        break;
+    case PST_JOB_FAILED:
+    case PST_JOB_NONE:
+        s->stats.failed++;
+        c->count.jobs_failed++;
+        break;
+    }
+    if (r->cause)
+        stats_cause(s, r->cause);
+    s->stats.input_tokens += r->input_tokens;
+    s->stats.cached_tokens += r->cached_tokens;
+    s->stats.output_tokens += r->output_tokens;
+    s->stats.cost_nano += r->cost_nano;
+}
+
+static void copy_history(pst_core_t *c, append_t *a, pst_result_t *r, const job_t *j)
+{
+    if (!j || !j->history_n)
+        return;
+    r->attempts = pst_arena_get(&a->arena, j->history_n * sizeof *r->attempts);
+    PST_ASSERT(r->attempts);
+    r->attempts_n = j->history_n;
+    for (uint32_t i = 0; i < j->history_n; i++) {
+        r->attempts[i] = j->history[i];
+        r->attempts[i].endpoint = append_endpoint(c, a, j->history[i].endpoint);
+    }
+}
+
+/* Puts the finished result into the books: from here on the job has ended. */
+static void end_job(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot, append_t *a, job_t *j)
+{
+    segment_t *s = a->segment;
+    pack_t *p = &b->packs[pack];
+    pst_result_t *r = &a->pack.results[a->pack.results_n];
+    a->ended[a->pack.results_n++] = (pst_slot_ref_t){pack, slot};
+    a->bytes += 96 + r->custom_id.n + r->message.n + r->request_id.n;
+    PST_ASSERT(b->where[p->base + slot] == 0);
+    b->where[p->base + slot] = a->n + 1;
+    b->ended++;
+    p->ended++;
+    c->gauge.jobs_queued--;
+    b->cost_spent += r->cost_nano;
+    count_end(c, s, r);
+    if (j && j->remembered) {
+        core_grow(a->unretry, a->unretry_n, a->unretry_cap);
+        a->unretry[a->unretry_n++] = (pst_slot_ref_t){pack, slot};
+    }
+    if (p->ended == p->jobs) {
+        core_grow(a->spent, a->spent_n, a->spent_cap);
+        a->spent[a->spent_n++] = pack;
+    }
+    if (j)
+        job_free(c, j);
+    /* A full one leaves at once, whatever is on its way: an account covers every result before it. */
+    if (a->pack.results_n >= APPEND_JOBS_MAX || a->bytes >= APPEND_BYTES_MAX)
+        send_append(c, a);
+}
+
+static append_t *gathering(pst_core_t *c, batch_t *b, uint32_t pack)
+{
+    segment_t *s = batch_segment(b, b->packs[pack].segment);
+    return s->gathering ? s->gathering : append_new(c, b, s);
+}
+
+void outcome_end_job(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot, const pst_job_header_t *h,
+                     pst_job_status_t status, pst_cause_t cause, const char *message)
+{
+    append_t *a = gathering(c, b, pack);
+    job_t *j = pack_record(&b->packs[pack], slot);
+    pst_result_t *r = append_result(a);
+    r->index = h->index;
+    r->custom_id = h->custom_id.p ? pst_arena_copy(&a->arena, h->custom_id) : h->custom_id;
+    r->status = (uint8_t)status;
+    r->cause = (uint8_t)cause;
+    r->line = h->line;
+    pst_view_t text = message ? pst_view_str(message) : h->message;
+    if (!text.n) {
+        if (cause == PST_CAUSE_BATCH_EXPIRED)
+            text = PST_VIEW_LIT("This request could not be executed before the completion window expired.");
+        else if (cause == PST_CAUSE_BUDGET_EXCEEDED)
+            text = PST_VIEW_LIT("The batch's budget was spent before this request was sent.");
+        else
+            text = PST_VIEW_LIT("The batch was cancelled before this request was sent.");
+    }
+    r->message = pst_arena_copy(&a->arena, text);
+    r->queued_ms = c->wall_ms - PST_MIN(b->accepted_ms, c->wall_ms);
+    if (j)
+        r->cost_nano = j->cost_spent;
+    copy_history(c, a, r, j);
+    end_job(c, b, pack, slot, a, j);
+}
+
+/* ---- one outcome ------------------------------------------------------------------------------------------------------- */
+
+typedef struct news { /* an outcome and where it belongs */
+    batch_t *batch;
+    segment_t *segment;
+    const pst_outcome_group_t *group;
+    const pst_outcome_t *o;
+    pst_blob_t *blob;
+    receipt_t *receipt;
+    uint32_t endpoint;
+    job_t *job;
+} news_t;
+
+static uint32_t latency_ms(const pst_outcome_t *o)
+{
+    return (uint32_t)PST_MIN((o->latency_us + 500) / 1000, UINT32_MAX);
+}
+
+static void remember_attempt(job_t *j, uint32_t endpoint, const pst_outcome_t *o)
+{
+    if (!j->history)
+        j->history = pst_calloc(PST_HISTORY_MAX, sizeof *j->history);
+    if (j->history_n == PST_HISTORY_MAX) {
+        memmove(j->history, j->history + 1, (PST_HISTORY_MAX - 1) * sizeof *j->history);
+        j->history_n--;
+    }
+    j->history[j->history_n++] = (pst_attempt_t){.endpoint = (uint16_t)endpoint, .http_status = o->http_status,
+                                                 .cause = o->cause, .latency_ms = latency_ms(o)};
+}
+
+static void end_with_answer(pst_core_t *c, const news_t *n, pst_job_status_t status, uint8_t cause)
+{
+    const pst_outcome_t *o = n->o;
+    append_t *a = gathering(c, n->batch, o->pack);
+    append_receipt(a, n->receipt);
+    pst_result_t *r = append_result(a);
+    r->index = o->index;
+    r->custom_id = o->custom_id.p ? pst_arena_copy(&a->arena, o->custom_id) : o->custom_id;
+    r->status = (uint8_t)status;
+    r->cause = cause;
+    r->http_status = o->http_status;
+    r->endpoint = append_endpoint(c, a, n->endpoint);
+    r->input_tokens = o->input_tokens;
+    r->cached_tokens = o->cached_tokens;
+    r->output_tokens = o->output_tokens;
+    r->latency_ms = latency_ms(o);
+    uint64_t so_far = c->wall_ms - PST_MIN(n->batch->accepted_ms, c->wall_ms);
+    r->queued_ms = so_far - PST_MIN(so_far, r->latency_ms);
+    r->request_id = pst_arena_copy(&a->arena, o->request_id);
+    r->message = pst_arena_copy(&a->arena, o->message);
+    r->body_offset = o->body_offset;
+    r->body_bytes = o->body_bytes;
+    if (o->body_bytes)
+        r->blob = append_blob(a, &n->group->blob, n->blob);
+    job_t one = {.history_n = 0};
+    job_t *j = n->job ? n->job : &one;
+    remember_attempt(j, n->endpoint, o);
+    copy_history(c, a, r, j);
+    double cost = 0;
+    if (o->input_tokens || o->output_tokens)
+        cost = endpoint_cost(c->endpoints[n->endpoint], o->input_tokens, o->cached_tokens, o->output_tokens);
+    r->cost_nano = j->cost_spent + (uint64_t)(cost + 0.5);
+    stats_endpoint(c, n->segment, n->endpoint)->cost_nano += (uint64_t)(cost + 0.5);
+    free(one.history);
+    end_job(c, n->batch, o->pack, o->slot, a, n->job);
+}
+
+/* No more of this batch is sent: what came back without an answer ends as the drain says. */
+static void end_drained(pst_core_t *c, const news_t *n)
+{
+    pst_job_header_t h = {.index = n->o->index, .custom_id = n->o->custom_id};
+    append_receipt(gathering(c, n->batch, n->o->pack), n->receipt);
+    outcome_end_job(c, n->batch, n->o->pack, n->o->slot, &h, batch_drain_status(n->batch), batch_drain_cause(n->batch),
+                    NULL);
+}
+
+static void store_retry(pst_core_t *c, const news_t *n)
+{
+    job_t *j = n->job;
+    pst_retry_t *r = core_scratch(c, sizeof *r);
+    *r = (pst_retry_t){.pack = j->pack, .slot = j->slot, .dispatch = j->dispatch, .attempts = j->attempts,
+                       .model = j->model, .due_wall_ms = j->due_wall_ms};
+    r->endpoints = core_scratch(c, j->history_n * sizeof *r->endpoints + 1);
+    r->history = core_scratch(c, j->history_n * sizeof *r->history + 1);
+    for (uint32_t i = 0; i < j->history_n; i++) {
+        r->endpoints[i] = endpoint_name(c, j->history[i].endpoint);
+        r->history[i] = j->history[i];
+        r->history[i].endpoint = (uint16_t)i;
+    }
+    r->endpoints_n = r->history_n = j->history_n;
+    op_t *op;
+    pst_store_op_t *s = core_store(c, PST_STORE_RETRY, n->batch, &op);
+    s->segment = n->segment->id;
+    s->u.retry.retry = r;
+    op->receipt = n->receipt;
+    n->receipt->pending++;
+    j->remembered = true;
+}
+
+/* Exponential with full jitter, never sooner than the provider asked. */
+static pst_ns_t backoff(pst_core_t *c, uint8_t attempts, uint64_t asked_ms)
+{
+    pst_ns_t top = attempts > 7 ? RETRY_MAX : PST_MIN(RETRY_BASE << (attempts - 1), RETRY_MAX);
+    return PST_MAX(1 + pst_rng_below(&c->rng, top), asked_ms * PST_MS);
+}
+
+static void wait_for_retry(pst_core_t *c, const news_t *n)
+{
+    job_t *j = n->job;
+    pst_ns_t wait = backoff(c, j->attempts, n->o->wait_ms);
+    j->state = JOB_WAITING;
+    j->due_wall_ms = c->wall_ms + wait / PST_MS;
+    j->batch->waiting++;
+    c->gauge.jobs_waiting++;
+    core_timer(c, &j->timer, pst_ns_add(c->now, wait));
+    store_retry(c, n);
+    c->count.retries++;
+    stats_endpoint(c, n->segment, n->endpoint)->retried++;
+}
+
+/* The next model of the job's list that has an endpoint; false if there is none. */
+static bool next_model(pst_core_t *c, const news_t *n)
+{
+    job_t *j = n->job;
+    const route_t *r = c->routes[n->batch->packs[j->pack].route];
+    for (uint8_t m = (uint8_t)(j->model + 1); m < route_models_n(r); m++) {
+        if (!route_has_model(r, m))
+            continue;
+        j->model = m;
+        j->attempts = 0;
+        return true;
+    }
+    return false;
+}
+
+static void on_retry(pst_core_t *c, const news_t *n)
+{
+    job_t *j = n->job;
+    endpoint_failed(c, c->endpoints[n->endpoint], n->o->cause);
+    j->attempts++;
+    if (j->attempts < PST_ATTEMPTS_MAX) {
+        remember_attempt(j, n->endpoint, n->o);
+        wait_for_retry(c, n);
+    } else if (next_model(c, n)) {
+        remember_attempt(j, n->endpoint, n->o);
+        sched_ready(c, j);
+    } else {
+        end_with_answer(c, n, PST_JOB_FAILED, n->o->cause);
+    }
+}
+
+static void on_final(pst_core_t *c, const news_t *n)
+{
+    endpoint_worked(c, c->endpoints[n->endpoint]);
+    if (n->job && next_model(c, n)) {
+        remember_attempt(n->job, n->endpoint, n->o);
+        sched_ready(c, n->job);
+    } else {
+        end_with_answer(c, n, PST_JOB_FAILED, n->o->cause);
+    }
+}
+
+static void put_back(pst_core_t *c, const news_t *n)
+{
+    if (n->o->verdict != PST_VERDICT_RETURNED)
+        remember_attempt(n->job, n->endpoint, n->o);
+    sched_ready(c, n->job);
+}
+
+static void settle_budgets(pst_core_t *c, const news_t *n)
+{
+    const pst_outcome_t *o = n->o;
+    endpoint_t *e = c->endpoints[n->endpoint];
+    bucket_t *both[2] = {c->providers[e->provider]->bucket, e->bucket};
+    uint64_t reserved = (uint64_t)n->job->input + n->job->output, real = (uint64_t)o->input_tokens + o->output_tokens;
+    for (int i = 0; i < 2; i++) {
+        if (o->verdict == PST_VERDICT_RETURNED)
+            bucket_unspend(both[i], reserved);
+        else if (real || o->verdict != PST_VERDICT_RETRY) /* a lost call may have been counted in full */
+            bucket_settle(both[i], reserved, real);
+    }
+}
+
+static void count_call(pst_core_t *c, const news_t *n)
+{
+    if (n->o->verdict == PST_VERDICT_RETURNED)
+        return;
+    pst_seg_endpoint_t *s = stats_endpoint(c, n->segment, n->endpoint);
+    s->calls++;
+    s->input_tokens += n->o->input_tokens;
+    s->cached_tokens += n->o->cached_tokens;
+    s->output_tokens += n->o->output_tokens;
+    if (n->o->verdict == PST_VERDICT_DONE) {
+        s->completed++;
+        stats_latency(s, latency_ms(n->o));
+    } else if (n->o->verdict == PST_VERDICT_THROTTLE) {
+        s->rate_limited++;
+    }
+}
+
+/* An outcome of a call that the core had given up for lost: its answer counts if the job has none yet. */
+static void on_late(pst_core_t *c, news_t *n)
+{
+    c->count.outcomes_late++;
+    if (n->o->verdict != PST_VERDICT_DONE)
+        return;
+    job_t *j = n->job;
+    if (j && j->state == JOB_RUNNING && j->worker) {
+        pst_action_t *a = core_action(c, PST_ACT_REVOKE);
+        a->u.revoke.worker = j->worker->peer;
+        a->u.revoke.ref = (pst_task_ref_t){.batch = n->batch->id, .segment = n->segment->id, .pack = n->o->pack,
+                                           .slot = n->o->slot, .dispatch = j->dispatch};
+    }
+    count_call(c, n);
+    end_with_answer(c, n, PST_JOB_COMPLETED, PST_CAUSE_NONE);
+}
+
+static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
+{
+    const pst_outcome_t *o = n->o;
+    job_t *j = n->job;
+    bool mine = j && j->state == JOB_RUNNING && j->worker == w && j->dispatch == o->dispatch;
+    if (!mine) {
+        on_late(c, n);
+        return;
+    }
+    count_call(c, n);
+    if (j->endpoint != NONE) /* NONE: adopted after a restart, nothing was reserved here */
+        settle_budgets(c, n);
+    job_leave_worker(c, j);
+    j->endpoint = n->endpoint;
+    if (n->batch->drain != PST_DRAIN_NONE && o->verdict != PST_VERDICT_DONE && o->verdict != PST_VERDICT_FINAL) {
+        end_drained(c, n);
+        return;
+    }
+    switch ((pst_verdict_t)o->verdict) {
+    case PST_VERDICT_DONE:
+        endpoint_worked(c, c->endpoints[n->endpoint]);
+        end_with_answer(c, n, PST_JOB_COMPLETED, PST_CAUSE_NONE);
+        break;
+    case PST_VERDICT_FINAL:
+        on_final(c, n);
+        break;
+    case PST_VERDICT_RETRY:
+        on_retry(c, n);
+        break;
+    case PST_VERDICT_THROTTLE:
+        c->count.throttles++;
+        endpoint_throttle(c, c->endpoints[n->endpoint], o->wait_ms, o->whole_provider);
+        put_back(c, n);
+        break;
+    case PST_VERDICT_PARK:
+        c->count.parks++;
+        endpoint_park(c, c->endpoints[n->endpoint], o->cause, o->wait_ms, o->whole_provider);
+        put_back(c, n);
+        break;
+    case PST_VERDICT_RETURNED:
+        c->count.returned++;
+        put_back(c, n);
+        break;
+    }
+}
+
+static bool locate(pst_core_t *c, const pst_outcome_group_t *g, const pst_outcome_t *o, news_t *n)
+{
+    if (o->pack >= n->batch->packs_n || n->batch->packs[o->pack].segment != g->segment ||
+        o->slot >= n->batch->packs[o->pack].jobs || o->endpoint >= g->endpoints_n)
+        return false;
+    n->o = o;
+    n->endpoint = endpoint_intern(c, &g->endpoints[o->endpoint]);
+    const pack_t *p = &n->batch->packs[o->pack];
+    if (n->batch->where[p->base + o->slot]) {
+        c->count.outcomes_late++;
+        return false;
+    }
+    n->job = pack_record(p, o->slot);
+    return true;
+}
+
+void outcome_on_message(pst_core_t *c, const pst_event_t *ev)
+{
+    worker_t *w = worker_find(c, ev->u.outcomes.worker);
+    receipt_t *receipt = receipt_new(ev->u.outcomes.worker, ev->u.outcomes.number);
+    for (uint32_t i = 0; i < ev->u.outcomes.groups_n; i++) {
+        const pst_outcome_group_t *g = &ev->u.outcomes.groups[i];
+        news_t n = {.batch = batch_find(c, &g->batch), .group = g, .blob = ev->u.outcomes.blobs[i], .receipt = receipt};
+        if (!n.batch || n.batch->state != BATCH_ACTIVE)
+            continue;
+        n.segment = batch_segment(n.batch, g->segment);
+        for (uint32_t k = 0; k < g->outcomes_n; k++) {
+            c->count.outcomes++;
+            if (locate(c, g, &g->outcomes[k], &n))
+                on_outcome(c, &n, w);
+        }
+    }
+    receipt_done(c, receipt);
+}

@@ -1,0 +1,651 @@
+/* sched.c - whose turn it is, and what is sent.
+ *
+ * A flow is the jobs of one batch with one route: packs with fresh jobs in input order, and records that are ready to
+ * run (again).  Flows take turns in their priority's ring, a quantum of tokens each, so that a batch of ten
+ * million jobs delays a batch of ten by one turn.  A flow leaves the ring when it has nothing to send (IDLE), when its
+ * next pack is being read back (LOADING), or when no endpoint of its route can take a job (BLOCKED: it stands in the
+ * route's list until one of them wakes it). */
+#include "core/internal.h"
+
+/* ---- job records -------------------------------------------------------------------------------------------------- */
+
+job_t *job_new(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot)
+{
+    live_t *l = pack_live(c, b, pack);
+    PST_ASSERT(!l->record[slot]);
+    job_t *j = pst_calloc(1, sizeof *j);
+    pst_heap_node_init(&j->timer.node);
+    j->timer.kind = TIMER_JOB;
+    pst_link_init(&j->link);
+    j->batch = b;
+    j->pack = pack;
+    j->slot = slot;
+    j->endpoint = NONE;
+    l->record[slot] = j;
+    l->records++;
+    return j;
+}
+
+void job_free(pst_core_t *c, job_t *j)
+{
+    batch_t *b = j->batch;
+    if (j->state == JOB_RUNNING)
+        job_leave_worker(c, j);
+    else if (j->state == JOB_WAITING) {
+        b->waiting--;
+        c->gauge.jobs_waiting--;
+    }
+    core_timer(c, &j->timer, PST_NEVER);
+    pst_link_remove(&j->link);
+    live_t *l = b->packs[j->pack].live;
+    l->record[j->slot] = NULL;
+    l->records--;
+    pack_settle(c, b, j->pack);
+    free(j->history);
+    free(j);
+}
+
+/* The worker has the job no longer: its places and reservations are free, on whatever path this was. */
+void job_leave_worker(pst_core_t *c, job_t *j)
+{
+    PST_ASSERT(j->state == JOB_RUNNING);
+    pst_link_remove(&j->link);
+    j->batch->running--;
+    c->gauge.jobs_running--;
+    j->state = JOB_READY;
+    if (j->endpoint != NONE && j->worker) {
+        endpoint_t *e = c->endpoints[j->endpoint];
+        provider_t *p = c->providers[e->provider];
+        e->in_flight--;
+        p->in_flight--;
+        pool_release(c, worker_pool(j->worker, e->provider));
+        j->batch->cost_reserved -= j->cost_nano;
+        j->cost_nano = 0;
+        provider_wake(c, p);
+    }
+    j->worker = NULL;
+}
+
+/* ---- flows ---------------------------------------------------------------------------------------------------------- */
+
+flow_t *sched_flow(pst_core_t *c, batch_t *b, route_t *r)
+{
+    (void)c;
+    for (pst_link_t *x = b->flows.next; x != &b->flows; x = x->next) {
+        flow_t *f = PST_CONTAINER(x, flow_t, of_batch);
+        if (f->route == r)
+            return f;
+    }
+    flow_t *f = pst_calloc(1, sizeof *f);
+    f->batch = b;
+    f->route = r;
+    f->head = f->tail = NONE;
+    pst_link_init(&f->ready);
+    pst_link_init(&f->place);
+    pst_link_before(&b->flows, &f->of_batch);
+    return f;
+}
+
+static void place(pst_core_t *c, flow_t *f, flow_state_t state)
+{
+    pst_link_remove(&f->place);
+    c->blocked += (state == FLOW_BLOCKED);
+    c->blocked -= (f->state == FLOW_BLOCKED);
+    f->state = state;
+    if (state == FLOW_ACTIVE)
+        pst_link_before(&c->ring[f->batch->priority], &f->place);
+    else if (state == FLOW_BLOCKED)
+        pst_link_before(&f->route->blocked, &f->place);
+}
+
+void sched_activate(pst_core_t *c, flow_t *f)
+{
+    if (f->state == FLOW_IDLE || f->state == FLOW_LOADING)
+        place(c, f, FLOW_ACTIVE);
+}
+
+void sched_unblock(pst_core_t *c, route_t *r)
+{
+    while (!pst_link_empty(&r->blocked))
+        place(c, PST_CONTAINER(r->blocked.next, flow_t, place), FLOW_ACTIVE);
+}
+
+void sched_add_pack(pst_core_t *c, batch_t *b, uint32_t pack)
+{
+    pack_t *p = &b->packs[pack];
+    if (p->ended == p->jobs)
+        return;
+    flow_t *f = sched_flow(c, b, c->routes[p->route]);
+    p->next = NONE;
+    if (f->tail == NONE)
+        f->head = pack;
+    else
+        b->packs[f->tail].next = pack;
+    f->tail = pack;
+    sched_activate(c, f);
+}
+
+void sched_remove_flows(pst_core_t *c, batch_t *b)
+{
+    while (!pst_link_empty(&b->flows)) {
+        flow_t *f = PST_CONTAINER(b->flows.next, flow_t, of_batch);
+        while (!pst_link_empty(&f->ready)) {
+            job_t *j = PST_CONTAINER(f->ready.next, job_t, link);
+            pst_link_remove(&j->link);
+            j->flow = NULL;
+        }
+        place(c, f, FLOW_IDLE);
+        pst_link_remove(&f->of_batch);
+        free(f);
+    }
+}
+
+void sched_ready(pst_core_t *c, job_t *j)
+{
+    batch_t *b = j->batch;
+    j->state = JOB_READY;
+    core_timer(c, &j->timer, PST_NEVER);
+    if (b->drain != PST_DRAIN_NONE) { /* ends in its turn of the drain */
+        b->drain_next = PST_MIN(b->drain_next, j->pack);
+        return;
+    }
+    j->flow = sched_flow(c, b, c->routes[b->packs[j->pack].route]);
+    pst_link_before(&j->flow->ready, &j->link);
+    sched_activate(c, j->flow);
+}
+
+void sched_loaded(pst_core_t *c, batch_t *b, uint32_t pack)
+{
+    if (b->drain != PST_DRAIN_NONE) {
+        b->drain_loads -= b->drain_loads > 0; /* one may have been asked for before the drain began */
+        return;
+    }
+    flow_t *f = sched_flow(c, b, c->routes[b->packs[pack].route]);
+    if (f->state == FLOW_LOADING)
+        sched_activate(c, f);
+}
+
+/* ---- sending ---------------------------------------------------------------------------------------------------------- */
+
+#define GROUPS_MAX 16
+
+/* Jobs of one pack on their way to one endpoint at one worker, until they are emitted. */
+typedef struct group {
+    endpoint_t *endpoint;
+    pool_t *pool;
+    uint8_t model;
+    pst_task_slot_t *slots;
+    uint32_t n;
+} group_t;
+
+typedef struct run {
+    pst_core_t *c;
+    flow_t *flow;
+    uint32_t pack;
+    group_t groups[GROUPS_MAX];
+    uint32_t groups_n;
+} run_t;
+
+static bool is_holder(live_t *l, pst_peer_t peer)
+{
+    for (int i = 0; i < HOLDERS_MAX; i++)
+        if (l->holders[i] == peer)
+            return true;
+    return false;
+}
+
+static bool add_holder(live_t *l, pst_peer_t peer)
+{
+    for (int i = 0; i < HOLDERS_MAX; i++) {
+        if (!l->holders[i]) {
+            l->holders[i] = peer;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void remove_holder(live_t *l, pst_peer_t peer)
+{
+    for (int i = 0; i < HOLDERS_MAX; i++)
+        if (l->holders[i] == peer)
+            l->holders[i] = 0;
+}
+
+static pst_task_group_t *emit(pst_core_t *c, const batch_t *b, uint32_t pack, pst_peer_t worker)
+{
+    pst_action_t *a = core_action(c, PST_ACT_TASKS);
+    a->u.tasks.worker = worker;
+    a->u.tasks.group.batch = b->id;
+    a->u.tasks.group.segment = b->packs[pack].segment;
+    a->u.tasks.group.pack = pack;
+    return &a->u.tasks.group;
+}
+
+static void attach_bytes(pst_core_t *c, const live_t *l)
+{
+    pst_action_t *a = &c->actions[c->actions_n - 1];
+    a->u.tasks.headers = l->headers;
+    a->u.tasks.bodies = l->bodies;
+    a->u.tasks.group.headers = pst_blob_view(l->headers);
+    a->u.tasks.group.bodies = pst_blob_view(l->bodies);
+    core_hold(c, l->headers);
+    core_hold(c, l->bodies);
+}
+
+static void emit_group(run_t *r, group_t *g, bool last)
+{
+    pst_core_t *c = r->c;
+    batch_t *b = r->flow->batch;
+    live_t *l = b->packs[r->pack].live;
+    pst_peer_t peer = g->pool->worker->peer;
+    pst_task_group_t *t = emit(c, b, r->pack, peer);
+    if (!is_holder(l, peer)) {
+        attach_bytes(c, l);
+        t = &c->actions[c->actions_n - 1].u.tasks.group;
+        if (!last && !add_holder(l, peer))
+            last = true;
+    }
+    if (last)
+        remove_holder(l, peer);
+    const endpoint_t *e = g->endpoint;
+    t->last = last;
+    t->endpoint = endpoint_name(c, e->id);
+    t->model = r->flow->route->wish.models.v[g->model];
+    t->max_output = e->max_output;
+    t->flags = e->flags;
+    t->slots = g->slots;
+    t->slots_n = g->n;
+    c->count.dispatches += g->n;
+    g->n = 0;
+}
+
+/* Workers that hold the pack and get nothing more of it may let it go. */
+static void release_holders(pst_core_t *c, const batch_t *b, uint32_t pack)
+{
+    live_t *l = b->packs[pack].live;
+    for (int i = 0; i < HOLDERS_MAX; i++) {
+        if (!l->holders[i])
+            continue;
+        if (worker_find(c, l->holders[i])) {
+            pst_task_group_t *t = emit(c, b, pack, l->holders[i]);
+            t->last = true;
+        }
+        l->holders[i] = 0;
+    }
+}
+
+static bool only_group_of_worker(const run_t *r, uint32_t at)
+{
+    for (uint32_t i = at + 1; i < r->groups_n; i++)
+        if (r->groups[i].n && r->groups[i].pool->worker == r->groups[at].pool->worker)
+            return false;
+    return true;
+}
+
+static void emit_run(run_t *r, bool last)
+{
+    for (uint32_t i = 0; i < r->groups_n; i++)
+        if (r->groups[i].n)
+            emit_group(r, &r->groups[i], last && only_group_of_worker(r, i));
+    r->groups_n = 0;
+}
+
+static bool room_in(const pool_t *p)
+{
+    return p->jobs > p->in_flight;
+}
+
+/* The group for this endpoint with a worker that has room; NULL only if no worker has (the caller checked). */
+static group_t *group_for(run_t *r, endpoint_t *e, uint8_t model)
+{
+    for (uint32_t i = 0; i < r->groups_n; i++) {
+        group_t *g = &r->groups[i];
+        if (g->endpoint == e && g->model == model && room_in(g->pool) && g->n < PST_PACK_JOBS_MAX)
+            return g;
+    }
+    live_t *l = r->flow->batch->packs[r->pack].live;
+    pool_t *pool = worker_pick(r->c, r->c->providers[e->provider], l);
+    if (!pool)
+        return NULL;
+    if (r->groups_n == GROUPS_MAX)
+        emit_run(r, false);
+    group_t *g = &r->groups[r->groups_n++];
+    *g = (group_t){.endpoint = e, .pool = pool, .model = model};
+    g->slots = core_scratch(r->c, PST_PACK_JOBS_MAX * sizeof *g->slots);
+    return g;
+}
+
+static bool over_budget(const batch_t *b, uint64_t cost)
+{
+    return b->max_cost_nano && b->cost_spent + b->cost_reserved + cost > b->max_cost_nano;
+}
+
+static void start(run_t *r, group_t *g, job_t *j, uint32_t input, uint32_t output, uint64_t cost)
+{
+    pst_core_t *c = r->c;
+    endpoint_t *e = g->endpoint;
+    provider_t *p = c->providers[e->provider];
+    j->state = JOB_RUNNING;
+    j->endpoint = e->id;
+    j->worker = g->pool->worker;
+    j->input = input;
+    j->output = output;
+    j->cost_nano = cost;
+    j->dispatch++;
+    j->started = c->now;
+    pst_link_remove(&j->link);
+    pst_link_before(&g->pool->worker->running, &j->link);
+    e->in_flight++;
+    p->in_flight++;
+    pool_take(c, g->pool);
+    bucket_spend(c, p->bucket, (uint64_t)input + output);
+    bucket_spend(c, e->bucket, (uint64_t)input + output);
+    j->batch->running++;
+    c->gauge.jobs_running++;
+    j->batch->cost_reserved += cost;
+    g->slots[g->n++] = (pst_task_slot_t){j->slot, j->dispatch};
+    c->step_jobs++;
+    r->flow->deficit -= (int64_t)input + output;
+}
+
+typedef enum sent { SENT, SENT_BLOCKED, SENT_HOPELESS, SENT_BUDGET } sent_t;
+
+/* Sends one job if it can: j NULL for a fresh one, whose record is made only then. */
+static sent_t send_one(run_t *r, job_t *j, uint16_t slot)
+{
+    pst_core_t *c = r->c;
+    batch_t *b = r->flow->batch;
+    const slot_t *s = &b->packs[r->pack].live->slots[slot];
+    uint8_t model = j ? j->model : 0;
+    bool hopeless;
+    endpoint_t *e = route_pick(c, r->flow->route, model, j ? j->endpoint : NONE, s->input, s->output, &hopeless);
+    if (!e)
+        return hopeless ? SENT_HOPELESS : SENT_BLOCKED;
+    uint64_t cost = (uint64_t)endpoint_cost(e, s->input, 0, s->output);
+    if (over_budget(b, cost))
+        return SENT_BUDGET;
+    for (uint32_t i = 0; i < r->flow->route->candidates_n; i++)
+        if (r->flow->route->candidates[i].endpoint == e->id && r->flow->route->candidates[i].model >= model) {
+            model = r->flow->route->candidates[i].model;
+            break;
+        }
+    group_t *g = group_for(r, e, model);
+    PST_ASSERT(g); /* endpoint_ready: the provider's pools have room */
+    if (!j)
+        j = job_new(c, b, r->pack, slot);
+    start(r, g, j, s->input, s->output, cost);
+    return SENT;
+}
+
+typedef enum visit { VISIT_MORE, VISIT_TURN_OVER, VISIT_BLOCKED, VISIT_LOADING, VISIT_IDLE } visit_t;
+
+static bool turn_over(const run_t *r)
+{
+    return r->flow->deficit <= 0 || r->c->step_jobs >= DISPATCH_MAX_STEP;
+}
+
+static visit_t after(run_t *r, sent_t s)
+{
+    switch (s) {
+    case SENT_BLOCKED:
+        return VISIT_BLOCKED;
+    case SENT_BUDGET:
+        batch_start_drain(r->c, r->flow->batch, PST_DRAIN_BUDGET); /* frees the flow */
+        return VISIT_IDLE;
+    case SENT:
+    case SENT_HOPELESS:
+        break;
+    }
+    return turn_over(r) ? VISIT_TURN_OVER : VISIT_MORE;
+}
+
+/* Ends jobs of an open pack that no endpoint can ever serve (or that were refused at submission): the slots
+ * [first, end). */
+static void end_slots(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t first, uint16_t end)
+{
+    pack_t *p = &b->packs[pack];
+    pst_pack_headers_t h;
+    pst_err_t e = pst_pack_headers_decode(pst_blob_view(p->live->headers), &c->scratch, &h);
+    PST_ASSERT(e == PST_OK);
+    for (uint16_t s = first; s < end; s++) {
+        job_t *j = pack_record(p, s);
+        if (b->where[p->base + s] || (j && j->state == JOB_RUNNING))
+            continue;
+        if (h.jobs[s].reject)
+            outcome_end_job(c, b, pack, s, &h.jobs[s], PST_JOB_FAILED, h.jobs[s].reject, NULL);
+        else
+            outcome_end_job(c, b, pack, s, &h.jobs[s], PST_JOB_FAILED, PST_CAUSE_NO_ENDPOINT,
+                            "no endpoint can serve this request: check the model, its routing fields and the "
+                            "configuration");
+    }
+}
+
+static visit_t visit_ready(run_t *r)
+{
+    pst_core_t *c = r->c;
+    flow_t *f = r->flow;
+    job_t *first = PST_CONTAINER(f->ready.next, job_t, link);
+    r->pack = first->pack;
+    pack_t *p = &f->batch->packs[r->pack];
+    if (!pack_is_open(p) || !p->live->bodies) {
+        pack_load(c, f->batch, r->pack, true);
+        return VISIT_LOADING;
+    }
+    sent_t s = SENT;
+    uint16_t slot = 0;
+    while (s == SENT && !pst_link_empty(&f->ready) && !turn_over(r)) {
+        job_t *j = PST_CONTAINER(f->ready.next, job_t, link);
+        if (j->pack != r->pack)
+            break;
+        slot = j->slot;
+        s = send_one(r, j, slot);
+    }
+    bool fresh_left = p->next_slot < p->jobs;
+    emit_run(r, !fresh_left);
+    if (s == SENT_HOPELESS)
+        end_slots(c, f->batch, r->pack, slot, (uint16_t)(slot + 1));
+    if (!fresh_left && p->live && (pst_link_empty(&f->ready) ||
+                                   PST_CONTAINER(f->ready.next, job_t, link)->pack != r->pack)) {
+        release_holders(c, f->batch, r->pack);
+        pack_close(c, f->batch, r->pack);
+    }
+    return after(r, s);
+}
+
+static void next_pack(pst_core_t *c, flow_t *f)
+{
+    batch_t *b = f->batch;
+    uint32_t pack = f->head;
+    pack_t *p = &b->packs[pack];
+    f->head = p->next;
+    if (f->head == NONE)
+        f->tail = NONE;
+    if (p->live) {
+        release_holders(c, b, pack);
+        pack_close(c, b, pack);
+    }
+}
+
+static void skip_taken(batch_t *b, pack_t *p)
+{
+    while (p->next_slot < p->jobs && (b->where[p->base + p->next_slot] || pack_record(p, p->next_slot)))
+        p->next_slot++;
+}
+
+static void prefetch(pst_core_t *c, flow_t *f)
+{
+    uint32_t at = f->head;
+    for (int i = 0; i < PREFETCH_PACKS && at != NONE; i++) {
+        pack_t *p = &f->batch->packs[at];
+        if (!pack_is_open(p) && p->ended < p->jobs && (i == 0 || c->open_bytes + p->bytes < c->opts.open_bytes_max))
+            pack_load(c, f->batch, at, true);
+        at = p->next;
+    }
+}
+
+static visit_t visit_fresh(run_t *r)
+{
+    pst_core_t *c = r->c;
+    flow_t *f = r->flow;
+    batch_t *b = f->batch;
+    r->pack = f->head;
+    pack_t *p = &b->packs[r->pack];
+    skip_taken(b, p);
+    if (p->next_slot == p->jobs) {
+        next_pack(c, f);
+        return VISIT_MORE;
+    }
+    prefetch(c, f);
+    if (!pack_is_open(p) || !p->live->bodies)
+        return VISIT_LOADING;
+    pack_touch(c, p->live);
+    if (f->route->candidates_n == 0) {
+        end_slots(c, b, r->pack, 0, p->jobs);
+        f->deficit -= QUANTUM_TOKENS;
+        c->step_jobs += p->jobs;
+        return VISIT_TURN_OVER;
+    }
+    sent_t s = SENT;
+    while (s == SENT && p->next_slot < p->jobs && !turn_over(r)) {
+        s = send_one(r, NULL, p->next_slot);
+        if (s == SENT) {
+            p->next_slot++;
+            skip_taken(b, p);
+        }
+    }
+    emit_run(r, p->next_slot == p->jobs);
+    PST_ASSERT(s != SENT_HOPELESS); /* there are candidates */
+    return after(r, s);
+}
+
+static visit_t visit(pst_core_t *c, flow_t *f)
+{
+    run_t r = {.c = c, .flow = f};
+    f->deficit = PST_MIN(f->deficit + QUANTUM_TOKENS, QUANTUM_TOKENS);
+    visit_t v = VISIT_MORE;
+    while (v == VISIT_MORE) {
+        if (!pst_link_empty(&f->ready))
+            v = visit_ready(&r);
+        else if (f->head != NONE)
+            v = visit_fresh(&r);
+        else
+            return VISIT_IDLE;
+    }
+    return v;
+}
+
+void sched_pump(pst_core_t *c)
+{
+    c->step_jobs = 0;
+    if (!c->go || !c->store_up)
+        return;
+    for (int prio = PST_PRIORITY_COUNT - 1; prio >= 0; prio--) {
+        while (!pst_link_empty(&c->ring[prio])) {
+            if (c->step_jobs >= DISPATCH_MAX_STEP) {
+                c->more = true;
+                return;
+            }
+            flow_t *f = PST_CONTAINER(c->ring[prio].next, flow_t, place);
+            batch_t *b = f->batch;
+            visit_t v = visit(c, f);
+            if (b->drain != PST_DRAIN_NONE)
+                continue; /* the flow is gone */
+            if (v == VISIT_TURN_OVER)
+                place(c, f, FLOW_ACTIVE);
+            else
+                place(c, f, v == VISIT_BLOCKED ? FLOW_BLOCKED : v == VISIT_LOADING ? FLOW_LOADING : FLOW_IDLE);
+        }
+    }
+}
+
+/* ---- draining: cancelled, expired, out of budget ---------------------------------------------------------------------- */
+
+static bool must_end(const batch_t *b, const pack_t *p, uint16_t slot)
+{
+    if (b->where[p->base + slot])
+        return false;
+    const job_t *j = pack_record(p, slot);
+    return !j || j->state != JOB_RUNNING || b->drain == PST_DRAIN_EXPIRED;
+}
+
+static bool pack_must_end(const batch_t *b, const pack_t *p)
+{
+    for (uint16_t s = 0; s < p->jobs; s++)
+        if (must_end(b, p, s))
+            return true;
+    return false;
+}
+
+static void revoke(pst_core_t *c, const job_t *j)
+{
+    pst_action_t *a = core_action(c, PST_ACT_REVOKE);
+    a->u.revoke.worker = j->worker->peer;
+    a->u.revoke.ref = (pst_task_ref_t){.batch = j->batch->id, .segment = j->batch->packs[j->pack].segment,
+                                       .pack = j->pack, .slot = j->slot, .dispatch = j->dispatch};
+}
+
+static void drain_pack(pst_core_t *c, batch_t *b, uint32_t pack)
+{
+    pack_t *p = &b->packs[pack];
+    pst_pack_headers_t h;
+    pst_err_t e = pst_pack_headers_decode(pst_blob_view(p->live->headers), &c->scratch, &h);
+    PST_ASSERT(e == PST_OK);
+    for (uint16_t s = 0; s < p->jobs; s++) {
+        if (!must_end(b, p, s))
+            continue;
+        job_t *j = pack_record(p, s);
+        if (j && j->state == JOB_RUNNING && j->worker)
+            revoke(c, j);
+        if (h.jobs[s].reject)
+            outcome_end_job(c, b, pack, s, &h.jobs[s], PST_JOB_FAILED, h.jobs[s].reject, NULL);
+        else
+            outcome_end_job(c, b, pack, s, &h.jobs[s], batch_drain_status(b), batch_drain_cause(b), NULL);
+    }
+    if (p->live) {
+        release_holders(c, b, pack);
+        pack_close(c, b, pack);
+    }
+}
+
+/* Reads ahead so that the store is asked for several packs at a time. */
+static void drain_prefetch(pst_core_t *c, batch_t *b)
+{
+    for (uint32_t i = b->drain_next; i < b->packs_n && b->drain_loads < DRAIN_LOADS_MAX; i++) {
+        pack_t *p = &b->packs[i];
+        if (i >= b->drain_next + 2 * DRAIN_LOADS_MAX)
+            return;
+        if (pack_is_open(p) || (p->live && p->live->loading) || !pack_must_end(b, p))
+            continue;
+        pack_load(c, b, i, false);
+        b->drain_loads++;
+    }
+}
+
+static void drain_batch(pst_core_t *c, batch_t *b)
+{
+    while (b->drain_next < b->packs_n && c->step_jobs < DISPATCH_MAX_STEP) {
+        pack_t *p = &b->packs[b->drain_next];
+        if (pack_must_end(b, p)) {
+            if (!pack_is_open(p))
+                break;
+            c->step_jobs += p->jobs;
+            drain_pack(c, b, b->drain_next);
+        }
+        b->drain_next++;
+    }
+    if (c->step_jobs >= DISPATCH_MAX_STEP)
+        c->more = true;
+    drain_prefetch(c, b);
+}
+
+void sched_drain(pst_core_t *c)
+{
+    c->step_jobs = 0;
+    if (!c->go || !c->store_up)
+        return;
+    for (pst_link_t *x = c->draining.next, *next; x != &c->draining; x = next) {
+        next = x->next;
+        drain_batch(c, PST_CONTAINER(x, batch_t, draining));
+    }
+}

@@ -1,0 +1,1 @@
+pst_unit(core pst_core)
