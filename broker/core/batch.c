@@ -159,6 +159,7 @@ static segment_t *segment_for_new_pack(batch_t *b, uint32_t id)
     segment_t *s = pst_calloc(1, sizeof *s);
     s->id = id;
     s->base = b->jobs;
+    pst_link_init(&s->sent);
     core_grow(b->segments, b->segments_n, b->segments_cap);
     b->segments[b->segments_n++] = s;
     return s;

@@ -215,6 +215,7 @@ typedef struct segment {
     uint32_t next_n;      /* number of the next result pack */
     uint32_t stored_n;    /* result packs that are safe */
     uint32_t in_flight;   /* appends on their way */
+    pst_link_t sent;      /* they */
     append_t *gathering;
     pst_seg_stats_t stats;
     uint32_t *stat_endpoints; /* core endpoint ids of stats.endpoints */
@@ -237,7 +238,7 @@ struct append {
     uint32_t *spent;
     uint32_t spent_n, spent_cap;
     size_t bytes;
-    pst_link_t link;      /* in core->gathered until it is sent */
+    pst_link_t link;      /* in core->gathered until it is sent, then in segment->sent */
 };
 
 typedef enum flow_state { FLOW_IDLE, FLOW_ACTIVE, FLOW_BLOCKED, FLOW_LOADING } flow_state_t;

@@ -140,6 +140,7 @@ static void send_append(pst_core_t *c, append_t *a)
 {
     segment_t *s = a->segment;
     pst_link_remove(&a->link);
+    pst_link_before(&s->sent, &a->link);
     s->gathering = NULL;
     s->in_flight++;
     op_t *op;
@@ -555,6 +556,23 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
     }
 }
 
+/* The job has its result already.  If that is not safe yet, the worker must keep this one until it is: after a crash it may
+ * be the only one. */
+static void on_repeated(pst_core_t *c, const news_t *n, uint32_t where)
+{
+    c->count.outcomes_late++;
+    segment_t *s = n->segment;
+    if (where <= s->stored_n)
+        return;
+    if (s->gathering && s->gathering->n == where - 1)
+        append_receipt(s->gathering, n->receipt);
+    for (pst_link_t *x = s->sent.next; x != &s->sent; x = x->next) {
+        append_t *a = PST_CONTAINER(x, append_t, link);
+        if (a->n == where - 1)
+            append_receipt(a, n->receipt);
+    }
+}
+
 static bool locate(pst_core_t *c, const pst_outcome_group_t *g, const pst_outcome_t *o, news_t *n)
 {
     if (o->pack >= n->batch->packs_n || n->batch->packs[o->pack].segment != g->segment ||
@@ -563,8 +581,9 @@ static bool locate(pst_core_t *c, const pst_outcome_group_t *g, const pst_outcom
     n->o = o;
     n->endpoint = endpoint_intern(c, &g->endpoints[o->endpoint]);
     const pack_t *p = &n->batch->packs[o->pack];
-    if (n->batch->where[p->base + o->slot]) {
-        c->count.outcomes_late++;
+    uint32_t where = n->batch->where[p->base + o->slot];
+    if (where) {
+        on_repeated(c, n, where);
         return false;
     }
     n->job = pack_record(p, o->slot);

@@ -76,8 +76,11 @@ static void adopt(pst_core_t *c, worker_t *w, const pst_task_ref_t *ref)
     if (b->where[p->base + ref->slot])
         return; /* ended meanwhile: its outcome will be acknowledged and dropped */
     job_t *j = pack_record(p, ref->slot);
-    if (j && j->state == JOB_RUNNING)
-        return; /* runs elsewhere by now: the first outcome wins */
+    if (j && j->state == JOB_RUNNING) {
+        if (j->dispatch != ref->dispatch)
+            return; /* runs elsewhere by now: the first outcome wins */
+        job_leave_worker(c, j); /* the same call: its worker has a new session, and the old one's end is not known yet */
+    }
     if (j) {
         if (j->state == JOB_WAITING) {
             b->waiting--;

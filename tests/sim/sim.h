@@ -96,7 +96,6 @@ typedef struct sim_event {
 typedef struct call { /* a task at a worker */
     pst_task_ref_t ref;
     uint32_t endpoint;   /* of sim endpoints */
-    bool outlived_session;
     bool done;           /* the provider has answered: waits to be acknowledged */
     uint64_t number;     /* OUTCOMES it went into, 0: none yet */
     uint8_t verdict, cause;
@@ -214,7 +213,6 @@ void store_set_up(world_t *w, bool up);
 void store_restore(world_t *w);
 stored_batch_t *store_find(world_t *w, const pst_id_t *id);
 bool store_has_result(world_t *w, const pst_id_t *batch, uint32_t pack, uint16_t slot);
-bool store_is_told_of(const world_t *w, const pst_id_t *batch, uint32_t pack, uint16_t slot); /* a result is on its way */
 void store_free(world_t *w);
 
 #endif

@@ -36,15 +36,6 @@ bool store_has_result(world_t *w, const pst_id_t *batch, uint32_t pack, uint16_t
     return false;
 }
 
-bool store_is_told_of(const world_t *w, const pst_id_t *batch, uint32_t pack, uint16_t slot)
-{
-    for (const pending_t *p = w->pending; p; p = p->next)
-        for (uint32_t i = 0; i < p->results_n; i++)
-            if (pst_id_eq(&p->op.batch, batch) && p->results[i].pack == pack && p->results[i].slot == slot)
-                return true;
-    return false;
-}
-
 static stored_retry_t *retry_at(stored_batch_t *b, uint32_t pack, uint16_t slot)
 {
     if (!b->retry)
@@ -245,6 +236,7 @@ static void apply(world_t *w, pending_t *p, pst_store_answer_t *a)
     switch (op->type) {
     case PST_STORE_OPEN:
         b = apply_open(w, op);
+        a->err = b->ended ? PST_E_EXISTS : PST_OK;
         a->holder = holder_of(w, b->key, NULL, NULL);
         return;
     case PST_STORE_LIMIT_TAKE:

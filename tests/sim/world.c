@@ -111,32 +111,23 @@ static call_t *find_call(worker_t *k, const pst_task_ref_t *ref)
     return NULL;
 }
 
-/* May the worker forget this answer?  If its result is stored; if the job was given to another worker meanwhile, whose
- * answer is the one that counts (held by that worker, or on its way to the store); or if the batch is being stopped and
- * the job ends without an answer. */
-static bool may_forget(world_t *w, const worker_t *k, const call_t *c)
+/* May the worker forget this answer?  If a result of the job is stored, or if the batch is being stopped and the job may end
+ * without an answer. */
+static bool may_forget(world_t *w, const pst_task_ref_t *ref)
 {
-    const pst_task_ref_t *ref = &c->ref;
-    if (c->outlived_session && store_is_told_of(w, &ref->batch, ref->pack, ref->slot))
-        return true;
     const stored_batch_t *b = store_find(w, &ref->batch);
     if (!b || b->ended || b->drain || sim_plan(w, &ref->batch)->window_s || sim_plan(w, &ref->batch)->cancel ||
         sim_plan(w, &ref->batch)->max_cost_nano || store_has_result(w, &ref->batch, ref->pack, ref->slot))
         return true;
-    for (uint32_t i = 0; i < w->workers_n; i++) {
-        const call_t *other = &w->worker[i] == k ? NULL : find_call(&w->worker[i], ref);
-        if (other && other->done && other->verdict == PST_VERDICT_DONE)
-            return true;
-    }
     return false;
 }
 
 static void check_ack(world_t *w, worker_t *k, uint64_t number)
 {
     for (call_t *c = k->calls; c; c = c->next)
-        if (c->number == number && c->verdict == PST_VERDICT_DONE && !may_forget(w, k, c))
-            sim_fail(w, "an outcome was acknowledged before its result was stored (pack %u slot %u, call outlived its session: %d, "
-                     "%u workers lost)", c->ref.pack, c->ref.slot, c->outlived_session, w->losses);
+        if (c->number == number && c->verdict == PST_VERDICT_DONE && !may_forget(w, &c->ref))
+            sim_fail(w, "an outcome was acknowledged before its result was stored (pack %u slot %u)", c->ref.pack,
+                     c->ref.slot);
 }
 
 static void send_to_worker(world_t *w, const pst_action_t *a, pst_peer_t peer)
@@ -298,7 +289,8 @@ static void provider_answers(world_t *w, void *arg)
     decide(w, c, p);
     c->done = true;
     if (c->verdict == PST_VERDICT_DONE && ++plan->done_calls[n] > 1 && !w->losses)
-        sim_fail(w, "a job was called again after its answer, and no worker was lost");
+        sim_fail(w, "a job was called again after its answer, and no worker was lost (batch %u pack %u slot %u)",
+                 a->ref.batch.b[15], a->ref.pack, a->ref.slot);
     send_outcomes(w, a->worker);
 }
 
@@ -537,20 +529,13 @@ static bool has_calls(const worker_t *k)
     return k->calls != NULL;
 }
 
-static void lose_session(worker_t *k)
-{
-    k->link++;
-    k->session = false;
-    for (call_t *c = k->calls; c; c = c->next)
-        c->outlived_session = true;
-}
-
 /* The session is gone on both sides, but the broker learns of it later. */
 static void cut_link(world_t *w, worker_t *k)
 {
     if (!k->session)
         return;
-    lose_session(k);
+    k->link++;
+    k->session = false;
     w->losses += has_calls(k);
     sim_after(w, LOST_AFTER, broker_notices_loss, (void *)(uintptr_t)k->peer, &w->broker_life, false);
 }
@@ -558,6 +543,7 @@ static void cut_link(world_t *w, worker_t *k)
 static void worker_dies(world_t *w, uint32_t at)
 {
     worker_t *k = &w->worker[at];
+    w->losses += !k->session && has_calls(k);
     cut_link(w, k);
     while (k->calls)
         drop_call(w, k, k->calls);
@@ -769,7 +755,8 @@ static void broker_dies(world_t *w)
     pst_core_destroy(&w->core);
     for (uint32_t i = 0; i < w->workers_n; i++) {
         worker_t *k = &w->worker[i];
-        lose_session(k);
+        k->link++;
+        k->session = false;
         if (k->alive)
             sim_after(w, sim_between(w, 20 * PST_MS, 400 * PST_MS), worker_joins, (void *)(uintptr_t)i, &k->life, false);
     }
