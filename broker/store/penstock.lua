@@ -86,6 +86,7 @@ local function open(keys, args)
     local v = redis.call('HMGET', keys[1], 'e', 'st')
     if newer(v[1], args[1]) then return fenced() end
     if v[2] == '3' then return notfound() end
+    if v[2] == '2' then return redis.error_reply('ENDED the batch was accepted and has ended') end
     if v[2] then
         redis.call('HSET', keys[1], 'e', args[1])
     else

@@ -43,6 +43,8 @@ pst_err_t pst_store_reply_err(pst_store_t *s, const redisReply *r)
         return PST_E_STORE_FULL;
     if (starts(r, "NOTFOUND "))
         return PST_E_NOT_FOUND;
+    if (starts(r, "ENDED "))
+        return PST_E_EXISTS;
     if (starts(r, "FENCED ")) {
         if (!s->fenced)
             s->ev.fatal(s->ev.arg, "another broker took over: this one ends");

@@ -3,8 +3,9 @@
  * The core emits a pst_store_op_t; a store carries it out and answers with a pst_store_answer_t of the same token.
  * Operations on one store take effect in the order they were given.  Every one may be carried out twice (a lost reply is
  * a question, not a failure): numbers are explicit and the store compares them.  A store never answers with a
- * passing fault: it repeats the operation until it knows; only FENCED, STORE_FULL, NOT_FOUND and STORE_BAD reach
- * the core.  Whether the store is reachable is told apart, by PST_STORE_UP / DOWN.
+ * passing fault: it repeats the operation until it knows; only FENCED, STORE_FULL, NOT_FOUND, STORE_BAD and
+ * EXISTS (OPEN of a batch that has ended) reach the core.  Whether the store is reachable is told apart, by
+ * pst_store_events_t.state.
  *
  * Layout of keys (Redis; every key is built by pst_key_*, redis_keys.c):
  *   pst:{o}:epoch                    the owner's epoch, raised at each start

@@ -151,13 +151,13 @@ static void run(world_t *w, const pst_event_t *ev)
     }
 }
 
+/* In the order they were given, those that an answer leads to behind the others. */
 static void unmute(world_t *w)
 {
-    w->store_mute = false;
-    uint32_t n = w->kept_n;
-    w->kept_n = 0;
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < w->kept_n; i++)
         answer(w, &w->kept[i]);
+    w->kept_n = 0;
+    w->store_mute = false;
 }
 
 static void tick(world_t *w, pst_ns_t d)

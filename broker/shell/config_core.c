@@ -1,0 +1,84 @@
+#include "config_core.h"
+
+#define BIT(url) (1u << PST_URL_##url)
+
+/* What each wire protocol can serve.  The adapters say the same (`urls` in worker/providers); they are the workers',
+ * whose code the broker does not link; tests/unit/shell_config_test.c compares the two. */
+static const struct {
+    const char *api;
+    uint32_t urls;
+} served[] = {
+    {"openai", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS)},
+    {"anthropic", BIT(CHAT)},
+    {"gemini", BIT(CHAT) | BIT(EMBEDDINGS)},
+    {"echo", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS)},
+};
+
+static uint32_t urls_of(const char *api)
+{
+    for (size_t i = 0; i < PST_COUNT(served); i++)
+        if (strcmp(served[i].api, api) == 0)
+            return served[i].urls;
+    return 0;
+}
+
+static void *get(pst_arena_t *a, size_t n, size_t size)
+{
+    void *p = pst_arena_get(a, n * size);
+    PST_ASSERT(p);
+    memset(p, 0, n * size);
+    return p;
+}
+
+/* The core counts input and output tokens together; where only their separate limits are known, their sum is never
+ * more than what is allowed. */
+static uint64_t tokens_a_minute(const pst_limits_t *l)
+{
+    return l->tpm ? l->tpm : l->itpm && l->otpm ? l->itpm + l->otpm : l->itpm ? l->itpm : l->otpm;
+}
+
+static pst_core_provider_t provider_of(const pst_config_provider_t *p)
+{
+    return (pst_core_provider_t){
+        .name = pst_view_str(p->name),
+        .rpm = p->limits.rpm,
+        .tpm = tokens_a_minute(&p->limits),
+        .concurrency = p->limits.concurrency,
+        .urls = urls_of(p->api),
+        .deny_data_collection = p->data_policy && strcmp(p->data_policy, "deny") == 0,
+        .zdr = p->zdr,
+    };
+}
+
+static pst_core_endpoint_t endpoint_of(const pst_config_endpoint_t *e)
+{
+    return (pst_core_endpoint_t){
+        .provider = e->provider,
+        .model = pst_view_str(e->model),
+        .price_input = e->price.input,
+        .price_output = e->price.output,
+        .price_cached = e->price.cached,
+        .price_request = e->price.request,
+        .context = e->context,
+        .max_output = e->max_output,
+        .flags = e->flags,
+        .rpm = e->limits.rpm,
+        .tpm = tokens_a_minute(&e->limits),
+        .concurrency = e->limits.concurrency,
+        .quantization = pst_view_str(e->quantization),
+    };
+}
+
+void pst_config_core(const pst_config_t *c, pst_arena_t *a, pst_core_config_t *ret)
+{
+    pst_core_provider_t *providers = get(a, c->providers_n, sizeof *providers);
+    pst_core_endpoint_t *endpoints = get(a, c->endpoints_n, sizeof *endpoints);
+    pst_core_model_t *models = get(a, c->models_n, sizeof *models);
+    for (uint32_t i = 0; i < c->providers_n; i++)
+        providers[i] = provider_of(&c->providers[i]);
+    for (uint32_t i = 0; i < c->endpoints_n; i++)
+        endpoints[i] = endpoint_of(&c->endpoints[i]);
+    for (uint32_t i = 0; i < c->models_n; i++)
+        models[i] = (pst_core_model_t){pst_view_str(c->models[i].name), c->models[i].first, c->models[i].count};
+    *ret = (pst_core_config_t){providers, c->providers_n, endpoints, c->endpoints_n, models, c->models_n};
+}
