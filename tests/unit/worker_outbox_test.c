@@ -1,0 +1,241 @@
+#include "unit.h"
+
+#include <zstd.h>
+
+#include "outbox.h"
+
+static pst_id_t batch_a = {{1}}, batch_b = {{2}};
+
+static void add(pst_outbox_t *b, const pst_id_t *batch, uint32_t pack, uint16_t slot, const char *model,
+                pst_view_t body)
+{
+    pst_endpoint_name_t e = {PST_VIEW_LIT("p"), pst_view_str(model)};
+    pst_outcome_t o = {.pack = pack, .slot = slot, .dispatch = 1, .verdict = PST_VERDICT_DONE,
+                       .custom_id = PST_VIEW_LIT("c"), .request_id = PST_VIEW_LIT("req")};
+    pst_outbox_add(b, batch, 0, &e, &o, body);
+}
+
+static void add_many(pst_outbox_t *b, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        add(b, &batch_a, i / 256, (uint16_t)(i % 256), "m", PST_VIEW_LIT("{\"n\":1}"));
+}
+
+/* Takes the next message as a session would; its number, 0 for none. */
+static uint64_t take(pst_outbox_t *b)
+{
+    const pst_msg_outcomes_t *m = pst_outbox_next(b);
+    if (!m)
+        return 0;
+    pst_outbox_sent(b);
+    return m->number;
+}
+
+static void test_sent_at_once_then_gathered(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    assert_null(pst_outbox_next(b));
+    add_many(b, 1);
+    assert_int_equal(take(b), 1);
+    add_many(b, 100);
+    assert_int_equal(take(b), 0); /* one is unacknowledged: the next gathers */
+    assert_true(pst_outbox_ack(b, 1));
+    const pst_msg_outcomes_t *m = pst_outbox_next(b);
+    assert_int_equal(m->number, 2);
+    assert_int_equal(m->groups[0].outcomes_n, 100);
+    pst_outbox_sent(b);
+    assert_false(pst_outbox_ack(b, 1));
+    assert_false(pst_outbox_ack(b, 3));
+    assert_true(pst_outbox_ack(b, 2));
+    assert_true(pst_outbox_empty(b));
+    pst_outbox_destroy(&b);
+    assert_null(b);
+}
+
+static void test_full_message_does_not_wait(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    add_many(b, 1);
+    assert_int_equal(take(b), 1);
+    add_many(b, PST_OUTBOX_MESSAGE_OUTCOMES + 5);
+    assert_int_equal(take(b), 2);
+    assert_int_equal(take(b), 0); /* the five gather */
+    pst_outbox_destroy(&b);
+}
+
+static void test_window(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    add_many(b, 12 * PST_OUTBOX_MESSAGE_OUTCOMES);
+    for (uint64_t n = 1; n <= PST_OUTBOX_WINDOW; n++)
+        assert_int_equal(take(b), n);
+    assert_int_equal(take(b), 0);
+    assert_true(pst_outbox_ack(b, 5)); /* in any order */
+    assert_int_equal(take(b), 9);
+    assert_int_equal(take(b), 0);
+    assert_int_equal(pst_outbox_outcomes(b), 11 * PST_OUTBOX_MESSAGE_OUTCOMES);
+    pst_outbox_destroy(&b);
+}
+
+static void encode(const pst_msg_outcomes_t *o, pst_buf_t *out)
+{
+    pst_msg_t m = {.version = PST_PROTOCOL_VERSION, .type = PST_MSG_OUTCOMES, .u.outcomes = *o};
+    pst_buf_clear(out);
+    pst_msg_encode(&m, out);
+    assert_false(out->failed);
+}
+
+/* After a new session the same numbers carry the same bytes, in order, whatever was added meanwhile. */
+static void test_rewind(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    pst_buf_t before[3], after;
+    pst_buf_init(&after, 0);
+    add_many(b, 3 * PST_OUTBOX_MESSAGE_OUTCOMES);
+    for (unsigned i = 0; i < 3; i++) {
+        pst_buf_init(&before[i], 0);
+        encode(pst_outbox_next(b), &before[i]);
+        pst_outbox_sent(b);
+    }
+    assert_true(pst_outbox_ack(b, 2));
+    pst_outbox_rewind(b);
+    add_many(b, PST_OUTBOX_MESSAGE_OUTCOMES);
+    for (unsigned i = 0; i < 3; i += 2) {
+        const pst_msg_outcomes_t *m = pst_outbox_next(b);
+        assert_int_equal(m->number, i + 1);
+        encode(m, &after);
+        assert_int_equal(after.n, before[i].n);
+        assert_memory_equal(after.p, before[i].p, after.n);
+        pst_outbox_sent(b);
+    }
+    assert_int_equal(take(b), 4);
+    for (unsigned i = 0; i < 3; i++)
+        pst_buf_release(&before[i]);
+    pst_buf_release(&after);
+    pst_outbox_destroy(&b);
+}
+
+static void test_groups_and_tables(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    add(b, &batch_a, 0, 0, "m", PST_VIEW_LIT("one"));
+    add(b, &batch_b, 7, 1, "m", PST_VIEW_LIT("two"));
+    add(b, &batch_a, 0, 2, "n", PST_VIEW_LIT("three"));
+    add(b, &batch_a, 1, 3, "m", pst_view(NULL, 0));
+    const pst_msg_outcomes_t *m = pst_outbox_next(b);
+    assert_int_equal(m->groups_n, 2);
+    const pst_outcome_group_t *g = &m->groups[0];
+    assert_int_equal(g->outcomes_n, 3);
+    assert_int_equal(g->endpoints_n, 2);
+    assert_int_equal(g->outcomes[1].endpoint, 1);
+    assert_int_equal(g->outcomes[2].endpoint, 0);
+    assert_true(pst_view_eqs(g->endpoints[1].model, "n"));
+    assert_int_equal(g->blob.codec, PST_CODEC_RAW);
+    assert_true(pst_view_eqs(g->blob.bytes, "onethree"));
+    assert_int_equal(g->outcomes[1].body_offset, 3);
+    assert_int_equal(g->outcomes[1].body_bytes, 5);
+    assert_int_equal(m->groups[1].outcomes[0].pack, 7);
+    pst_task_ref_t refs[8];
+    assert_int_equal(pst_outbox_refs(b, refs, 8), 4);
+    assert_int_equal(pst_outbox_refs(b, refs, 3), 3);
+    assert_int_equal(refs[2].slot, 3);
+    pst_outbox_destroy(&b);
+}
+
+static void test_many_segments(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    pst_endpoint_name_t e = {PST_VIEW_LIT("p"), PST_VIEW_LIT("m")};
+    for (uint32_t i = 0; i < 100; i++) {
+        pst_outcome_t o = {.pack = i, .verdict = PST_VERDICT_DONE};
+        pst_outbox_add(b, &batch_a, i, &e, &o, PST_VIEW_LIT("x"));
+    }
+    uint32_t groups = 0;
+    const pst_msg_outcomes_t *m;
+    for (uint64_t n = 1; (m = pst_outbox_next(b)); n++) {
+        assert_int_equal(m->number, n);
+        assert_int_equal(m->groups[0].segment, groups);
+        groups += m->groups_n;
+        pst_outbox_sent(b);
+        assert_true(pst_outbox_ack(b, n));
+    }
+    assert_int_equal(groups, 100);
+    pst_outbox_destroy(&b);
+}
+
+static void test_compressed_when_it_helps(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    char same[4096], noise[4096];
+    uint64_t x = 88172645463325252ull;
+    memset(same, 'a', sizeof same);
+    for (size_t i = 0; i < sizeof noise; i++) {
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        noise[i] = (char)x;
+    }
+    add(b, &batch_a, 0, 0, "m", pst_view(same, sizeof same));
+    add(b, &batch_b, 0, 0, "m", pst_view(noise, sizeof noise));
+    const pst_msg_outcomes_t *m = pst_outbox_next(b);
+    const pst_result_blob_t *packed = &m->groups[0].blob, *raw = &m->groups[1].blob;
+    assert_int_equal(packed->codec, PST_CODEC_ZSTD);
+    assert_int_equal(packed->text_bytes, sizeof same);
+    assert_true(packed->bytes.n < 100);
+    char back[4096];
+    assert_int_equal(ZSTD_decompress(back, sizeof back, packed->bytes.p, packed->bytes.n), sizeof back);
+    assert_memory_equal(back, same, sizeof back);
+    assert_int_equal(raw->codec, PST_CODEC_RAW);
+    assert_int_equal(raw->bytes.n, sizeof noise);
+    pst_outbox_destroy(&b);
+}
+
+static void test_large_bodies_and_bound(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    size_t n = (size_t)3 << 20;
+    char *big = malloc(n);
+    uint64_t x = 1;
+    for (size_t i = 0; i < n; i++) {
+        x = x * 6364136223846793005ull + 1442695040888963407ull;
+        big[i] = (char)(x >> 56);
+    }
+    add_many(b, 1);
+    add(b, &batch_a, 9, 9, "m", pst_view(big, n));
+    const pst_msg_outcomes_t *m = pst_outbox_next(b);
+    assert_int_equal(m->groups[0].outcomes_n, 1); /* the small one does not ride with the big one */
+    pst_outbox_sent(b);
+    m = pst_outbox_next(b);
+    assert_int_equal(m->groups[0].blob.text_bytes, n);
+    pst_outbox_sent(b);
+    assert_false(pst_outbox_full(b));
+    while (!pst_outbox_full(b))
+        add(b, &batch_a, 9, 9, "m", pst_view(big, n));
+    assert_true(pst_outbox_outcomes(b) >= 20 && pst_outbox_outcomes(b) <= 24);
+    for (uint64_t k = 1; !pst_outbox_empty(b); k++) {
+        assert_true(pst_outbox_ack(b, k));
+        (void)take(b);
+    }
+    assert_false(pst_outbox_full(b));
+    free(big);
+    pst_outbox_destroy(&b);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_sent_at_once_then_gathered),
+    cmocka_unit_test(test_full_message_does_not_wait),
+    cmocka_unit_test(test_window),
+    cmocka_unit_test(test_rewind),
+    cmocka_unit_test(test_groups_and_tables),
+    cmocka_unit_test(test_many_segments),
+    cmocka_unit_test(test_compressed_when_it_helps),
+    cmocka_unit_test(test_large_bodies_and_bound),
+};
+
+UNIT_MAIN(tests)

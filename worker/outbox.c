@@ -1,0 +1,365 @@
+#include "outbox.h"
+
+#include <zstd.h>
+
+#include "base/list.h"
+
+#define ZSTD_LEVEL 1
+/* Below this zstd's frame and dictionary-less start eat what it saves. */
+#define COMPRESS_BYTES_MIN 512
+/* Segments of one message: more of them seal it early. */
+#define GROUPS_MAX 32
+#define SPARE_MESSAGES_MAX 4
+/* A spare message keeps at most so much of each buffer. */
+#define TEXT_KEEP_BYTES ((size_t)256 << 10)
+
+/* What `groups` of the message is made from. */
+typedef struct group {
+    pst_outcome_t *outcomes;
+    uint32_t outcomes_cap;
+    pst_endpoint_name_t *endpoints;
+    uint32_t endpoints_cap;
+    pst_buf_t text;     /* the bodies */
+} group_t;
+
+typedef struct message {
+    pst_link_t link;
+    pst_arena_t arena;  /* ids, names and messages of the outcomes; compressed bodies */
+    group_t group[GROUPS_MAX];
+    pst_outcome_group_t wire[GROUPS_MAX]; /* what is sent: points into `group` and the arena */
+    pst_msg_outcomes_t msg;
+    uint32_t outcomes;
+    size_t bytes;       /* counted in pst_outbox.bytes */
+} message_t;
+
+struct pst_outbox {
+    message_t *open;    /* gathering; NULL: nothing gathered */
+    pst_link_t waiting; /* sealed, in the order of their numbers */
+    pst_link_t sent;    /* not acknowledged */
+    pst_link_t spare;
+    uint32_t spares, sent_n;
+    uint64_t number;    /* of the latest sealed */
+    uint32_t outcomes;
+    size_t bytes;
+    ZSTD_CCtx *zstd;
+    pst_buf_t packed;
+};
+
+pst_outbox_t *pst_outbox_new(void)
+{
+    pst_outbox_t *b = pst_calloc(1, sizeof *b);
+    pst_link_init(&b->waiting);
+    pst_link_init(&b->sent);
+    pst_link_init(&b->spare);
+    pst_buf_init(&b->packed, 0);
+    b->zstd = ZSTD_createCCtx();
+    PST_ASSERT(b->zstd);
+    PST_ASSERT(!ZSTD_isError(ZSTD_CCtx_setParameter(b->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL)));
+    return b;
+}
+
+static message_t *first(const pst_link_t *head)
+{
+    return pst_link_empty(head) ? NULL : PST_CONTAINER(head->next, message_t, link);
+}
+
+static void free_message(message_t *m)
+{
+    pst_link_remove(&m->link);
+    pst_arena_release(&m->arena);
+    for (unsigned i = 0; i < GROUPS_MAX; i++) {
+        free(m->group[i].outcomes);
+        free(m->group[i].endpoints);
+        pst_buf_release(&m->group[i].text);
+    }
+    free(m);
+}
+
+void pst_outbox_destroy(pst_outbox_t **b)
+{
+    if (!b || !*b)
+        return;
+    pst_outbox_t *x = pst_take(b);
+    pst_link_t *const lists[] = {&x->waiting, &x->sent, &x->spare};
+    for (unsigned i = 0; i < PST_COUNT(lists); i++) {
+        while (!pst_link_empty(lists[i]))
+            free_message(first(lists[i]));
+    }
+    if (x->open)
+        free_message(x->open);
+    ZSTD_freeCCtx(x->zstd);
+    pst_buf_release(&x->packed);
+    free(x);
+}
+
+/* ---- gathering ------------------------------------------------------------------------------- */
+
+static message_t *blank_message(pst_outbox_t *b)
+{
+    message_t *m = first(&b->spare);
+    if (m) {
+        pst_link_remove(&m->link);
+        b->spares--;
+        return m;
+    }
+    m = pst_calloc(1, sizeof *m);
+    pst_link_init(&m->link);
+    pst_arena_init(&m->arena, 0);
+    for (unsigned i = 0; i < GROUPS_MAX; i++)
+        pst_buf_init(&m->group[i].text, 0);
+    m->msg.groups = m->wire;
+    return m;
+}
+
+static void recycle(pst_outbox_t *b, message_t *m)
+{
+    pst_link_remove(&m->link);
+    b->bytes -= m->bytes;
+    b->outcomes -= m->outcomes;
+    if (b->spares == SPARE_MESSAGES_MAX) {
+        free_message(m);
+        return;
+    }
+    for (uint32_t i = 0; i < m->msg.groups_n; i++) {
+        if (m->group[i].text.cap > TEXT_KEEP_BYTES)
+            pst_buf_release(&m->group[i].text);
+        pst_buf_clear(&m->group[i].text);
+    }
+    pst_arena_clear(&m->arena);
+    m->msg.groups_n = 0;
+    m->outcomes = 0;
+    m->bytes = 0;
+    pst_link_after(&b->spare, &m->link);
+    b->spares++;
+}
+
+static pst_view_t keep(message_t *m, pst_view_t v)
+{
+    if (v.n == 0)
+        return pst_view(v.p ? "" : NULL, 0);
+    pst_view_t own = pst_arena_copy(&m->arena, v);
+    PST_ASSERT(own.p);
+    return own;
+}
+
+/* The latest group first: outcomes come in runs of one segment. */
+static uint32_t find_group(const message_t *m, const pst_id_t *batch, uint32_t segment)
+{
+    for (uint32_t i = m->msg.groups_n; i-- > 0;) {
+        if (m->wire[i].segment == segment && pst_id_eq(&m->wire[i].batch, batch))
+            return i;
+    }
+    return UINT32_MAX;
+}
+
+static uint32_t add_group(message_t *m, const pst_id_t *batch, uint32_t segment)
+{
+    uint32_t i = m->msg.groups_n++;
+    m->wire[i] = (pst_outcome_group_t){.batch = *batch, .segment = segment};
+    return i;
+}
+
+static bool same_name(const pst_endpoint_name_t *a, const pst_endpoint_name_t *b)
+{
+    return pst_view_eq(a->provider, b->provider) && pst_view_eq(a->model, b->model);
+}
+
+static uint16_t endpoint_index(message_t *m, uint32_t at, const pst_endpoint_name_t *name)
+{
+    group_t *g = &m->group[at];
+    pst_outcome_group_t *w = &m->wire[at];
+    for (uint32_t i = w->endpoints_n; i-- > 0;) {
+        if (same_name(&g->endpoints[i], name))
+            return (uint16_t)i;
+    }
+    if (w->endpoints_n == g->endpoints_cap) {
+        g->endpoints_cap = PST_MAX(g->endpoints_cap * 2, 4u);
+        g->endpoints = pst_realloc(g->endpoints, g->endpoints_cap * sizeof *g->endpoints);
+    }
+    g->endpoints[w->endpoints_n] =
+        (pst_endpoint_name_t){keep(m, name->provider), keep(m, name->model)};
+    return (uint16_t)w->endpoints_n++;
+}
+
+static pst_outcome_t *add_outcome(message_t *m, uint32_t at)
+{
+    group_t *g = &m->group[at];
+    if (m->wire[at].outcomes_n == g->outcomes_cap) {
+        g->outcomes_cap = PST_MAX(g->outcomes_cap * 2, 16u);
+        g->outcomes = pst_realloc(g->outcomes, g->outcomes_cap * sizeof *g->outcomes);
+    }
+    return &g->outcomes[m->wire[at].outcomes_n++];
+}
+
+/* ---- sealing --------------------------------------------------------------------------------- */
+
+/* Bodies compressed into the arena and their text given up; or the text as it is where that is smaller. */
+static void seal_bodies(pst_outbox_t *b, message_t *m, uint32_t at)
+{
+    pst_buf_t *text = &m->group[at].text;
+    pst_result_blob_t *blob = &m->wire[at].blob;
+    *blob = (pst_result_blob_t){PST_CODEC_RAW, (uint32_t)text->n, pst_buf_view(text)};
+    if (text->n < COMPRESS_BYTES_MIN)
+        return;
+    size_t bound = ZSTD_compressBound(text->n);
+    pst_buf_clear(&b->packed);
+    char *p = pst_buf_reserve(&b->packed, bound);
+    PST_ASSERT(p);
+    size_t n = ZSTD_compress2(b->zstd, p, bound, text->p, text->n);
+    if (ZSTD_isError(n) || n >= text->n)
+        return;
+    blob->codec = PST_CODEC_ZSTD;
+    blob->bytes = keep(m, pst_view(p, n));
+    m->bytes -= text->n - n;
+    b->bytes -= text->n - n;
+    if (text->cap > TEXT_KEEP_BYTES)
+        pst_buf_release(text);
+    pst_buf_clear(text);
+}
+
+static void seal(pst_outbox_t *b)
+{
+    message_t *m = pst_take(&b->open);
+    m->msg.number = ++b->number;
+    for (uint32_t i = 0; i < m->msg.groups_n; i++) {
+        m->wire[i].outcomes = m->group[i].outcomes;
+        m->wire[i].endpoints = m->group[i].endpoints;
+        seal_bodies(b, m, i);
+    }
+    if (b->packed.cap > TEXT_KEEP_BYTES)
+        pst_buf_release(&b->packed);
+    pst_link_before(&b->waiting, &m->link);
+}
+
+static bool message_full(const message_t *m)
+{
+    return m->outcomes >= PST_OUTBOX_MESSAGE_OUTCOMES || m->bytes >= PST_OUTBOX_MESSAGE_BYTES;
+}
+
+/* A group of the open message for that segment; a body that would not fit begins a new message. */
+static uint32_t place(pst_outbox_t *b, const pst_id_t *batch, uint32_t segment, size_t bytes)
+{
+    if (b->open && b->open->bytes + bytes > PST_OUTBOX_MESSAGE_BYTES)
+        seal(b);
+    if (b->open) {
+        uint32_t at = find_group(b->open, batch, segment);
+        if (at != UINT32_MAX)
+            return at;
+        if (b->open->msg.groups_n == GROUPS_MAX)
+            seal(b);
+    }
+    if (!b->open)
+        b->open = blank_message(b);
+    return add_group(b->open, batch, segment);
+}
+
+void pst_outbox_add(pst_outbox_t *b, const pst_id_t *batch, uint32_t segment,
+                    const pst_endpoint_name_t *endpoint, const pst_outcome_t *o, pst_view_t body)
+{
+    size_t bytes = sizeof *o + o->custom_id.n + o->request_id.n + o->message.n + body.n;
+    uint32_t at = place(b, batch, segment, bytes);
+    message_t *m = b->open;
+    pst_outcome_t *x = add_outcome(m, at);
+    *x = *o;
+    x->endpoint = endpoint_index(m, at, endpoint);
+    x->custom_id = keep(m, o->custom_id);
+    x->request_id = keep(m, o->request_id);
+    x->message = keep(m, o->message);
+    pst_buf_t *text = &m->group[at].text;
+    x->body_offset = (uint32_t)text->n;
+    x->body_bytes = (uint32_t)body.n;
+    pst_buf_putv(text, body);
+    PST_ASSERT(!text->failed);
+    m->outcomes++;
+    m->bytes += bytes;
+    b->outcomes++;
+    b->bytes += bytes;
+    if (message_full(m))
+        seal(b);
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+const pst_msg_outcomes_t *pst_outbox_next(pst_outbox_t *b)
+{
+    if (b->sent_n >= PST_OUTBOX_WINDOW)
+        return NULL;
+    if (pst_link_empty(&b->waiting) && b->open && b->sent_n == 0)
+        seal(b);
+    const message_t *m = first(&b->waiting);
+    return m ? &m->msg : NULL;
+}
+
+void pst_outbox_sent(pst_outbox_t *b)
+{
+    message_t *m = first(&b->waiting);
+    PST_ASSERT(m);
+    pst_link_remove(&m->link);
+    pst_link_before(&b->sent, &m->link);
+    b->sent_n++;
+}
+
+bool pst_outbox_ack(pst_outbox_t *b, uint64_t number)
+{
+    for (pst_link_t *l = b->sent.next; l != &b->sent; l = l->next) {
+        message_t *m = PST_CONTAINER(l, message_t, link);
+        if (m->msg.number != number)
+            continue;
+        recycle(b, m);
+        b->sent_n--;
+        return true;
+    }
+    return false;
+}
+
+/* In front of what was never sent, so that numbers go out in their order. */
+void pst_outbox_rewind(pst_outbox_t *b)
+{
+    while (!pst_link_empty(&b->sent)) {
+        pst_link_t *last = b->sent.prev;
+        pst_link_remove(last);
+        pst_link_after(&b->waiting, last);
+    }
+    b->sent_n = 0;
+}
+
+bool pst_outbox_full(const pst_outbox_t *b)
+{
+    return b->bytes >= PST_OUTBOX_BYTES_MAX || b->outcomes >= PST_OUTBOX_OUTCOMES_MAX;
+}
+
+bool pst_outbox_empty(const pst_outbox_t *b)
+{
+    return b->outcomes == 0;
+}
+
+uint32_t pst_outbox_outcomes(const pst_outbox_t *b)
+{
+    return b->outcomes;
+}
+
+static uint32_t message_refs(const message_t *m, pst_task_ref_t *ret, uint32_t max)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->msg.groups_n; i++) {
+        const pst_outcome_group_t *w = &m->wire[i];
+        for (uint32_t k = 0; k < w->outcomes_n && n < max; k++) {
+            const pst_outcome_t *o = &m->group[i].outcomes[k];
+            ret[n++] = (pst_task_ref_t){w->batch, w->segment, o->pack, o->slot, o->dispatch};
+        }
+    }
+    return n;
+}
+
+uint32_t pst_outbox_refs(const pst_outbox_t *b, pst_task_ref_t *ret, uint32_t max)
+{
+    uint32_t n = 0;
+    const pst_link_t *const lists[] = {&b->sent, &b->waiting};
+    for (unsigned i = 0; i < PST_COUNT(lists); i++) {
+        for (const pst_link_t *l = lists[i]->next; l != lists[i]; l = l->next)
+            n += message_refs(PST_CONTAINER(l, const message_t, link), ret + n, max - n);
+    }
+    if (b->open)
+        n += message_refs(b->open, ret + n, max - n);
+    return n;
+}
