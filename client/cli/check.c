@@ -1,0 +1,131 @@
+/* check.c - `penstock check`: what the configuration says, and whether what it needs is there. */
+#include "cli/cli.h"
+#include "cli/redis_look.h"
+
+#define REDIS_MAJOR_MIN 7 /* functions */
+
+static void put_limit(char *to, size_t room, const char *name, uint64_t v)
+{
+    size_t n = strlen(to);
+    pst_cli_text_t t;
+    if (v && n < room)
+        snprintf(to + n, room - n, "%s%s %s", n ? ", " : "", name, pst_cli_count(&t, v));
+}
+
+static const char *limits_text(const pst_limits_t *l, char *to, size_t room)
+{
+    *to = '\0';
+    put_limit(to, room, "rpm", l->rpm);
+    put_limit(to, room, "tpm", l->tpm);
+    put_limit(to, room, "itpm", l->itpm);
+    put_limit(to, room, "otpm", l->otpm);
+    put_limit(to, room, "rpd", l->rpd);
+    put_limit(to, room, "concurrency", l->concurrency);
+    return *to ? to : "learned";
+}
+
+/* "set", or what is missing. */
+static bool key_text(const pst_config_provider_t *p, char *to, size_t room)
+{
+    if (!p->key_ref) {
+        snprintf(to, room, "not needed");
+        return true;
+    }
+    pst_secret_t key = {0};
+    pst_errbuf_t why = {""};
+    pst_err_t e = pst_config_key(p, &key, &why);
+    pst_secret_release(&key);
+    snprintf(to, room, "%s%s", e ? "MISSING: " : "set", e ? why.text : "");
+    return e == PST_OK;
+}
+
+/* How many keys are missing. */
+static unsigned put_providers(const pst_config_t *c)
+{
+    unsigned missing = 0;
+    printf("%-16s %-10s %-44s %-28s %s\n", "PROVIDER", "API", "BASE URL", "LIMITS", "KEY");
+    for (uint32_t i = 0; i < c->providers_n; i++) {
+        const pst_config_provider_t *p = &c->providers[i];
+        char limits[160], key[sizeof(pst_errbuf_t) + 16];
+        missing += !key_text(p, key, sizeof key);
+        printf("%-16s %-10s %-44s %-28s %s\n", p->name, p->api, p->base_url ? p->base_url : "-",
+               limits_text(&p->limits, limits, sizeof limits), key);
+    }
+    return missing;
+}
+
+static void put_endpoint(const pst_config_t *c, const char *model, const pst_config_endpoint_t *e)
+{
+    pst_cli_text_t context;
+    printf("%-40s %-16s %-32s ", model, c->providers[e->provider].name, e->model);
+    if (e->price_known)
+        printf("%9.4g %9.4g", e->price.input, e->price.output);
+    else
+        printf("%9s %9s", "?", "?");
+    printf(" %12s\n", e->context ? pst_cli_count(&context, e->context) : "?");
+}
+
+static void put_models(const pst_config_t *c)
+{
+    printf("\n%-40s %-16s %-32s %9s %9s %12s\n", "MODEL", "PROVIDER", "ENDPOINT", "IN $/M", "OUT $/M", "CONTEXT");
+    for (uint32_t i = 0; i < c->models_n; i++) {
+        const pst_config_model_t *m = &c->models[i];
+        for (uint32_t k = 0; k < m->count; k++)
+            put_endpoint(c, k ? "" : m->name, &c->endpoints[m->first + k]);
+    }
+}
+
+static int judge_redis(const pst_config_t *c, const pst_redis_look_t *r)
+{
+    if (r->major < REDIS_MAJOR_MIN)
+        return pst_cli_fail(EXIT_FAILED, "Redis is %s: penstock needs 7.0 or newer", r->version);
+    if (r->policy[0] && strcmp(r->policy, "noeviction") != 0)
+        return pst_cli_fail(EXIT_FAILED,
+                            "Redis evicts by %s, which would throw jobs away: set maxmemory-policy noeviction",
+                            r->policy);
+    if (r->durability_known && r->durability < c->durability)
+        return pst_cli_fail(EXIT_FAILED,
+                            "Redis as it is set up gives \"%s\", the configuration wants \"%s\": set appendonly, "
+                            "appendfsync and replicas for that, or redis.durability",
+                            pst_durability_text(r->durability), pst_durability_text(c->durability));
+    return EXIT_WELL;
+}
+
+static int check_redis(const pst_config_t *c)
+{
+    printf("\nredis        %s, durability %s\n", c->redis_url ? "named by redis.url" : "private, run by penstock up",
+           pst_durability_text(c->durability));
+    if (!c->redis_url)
+        return EXIT_WELL;
+    pst_redis_look_t r;
+    pst_errbuf_t why = {""};
+    pst_err_t e = pst_redis_look(c->redis_url, &r, &why);
+    if (e)
+        return pst_cli_fail(EXIT_FAILED, "%s", why.text);
+    pst_cli_text_t t;
+    printf("             version %s, can give \"%s\", eviction %s, maxmemory %s\n", r.version,
+           r.durability_known ? pst_durability_text(r.durability) : "?", r.policy[0] ? r.policy : "?",
+           r.maxmemory ? pst_cli_count(&t, r.maxmemory) : "without limit");
+    fflush(stdout);
+    return judge_redis(c, &r);
+}
+
+int pst_cli_check(const pst_cli_args_t *a)
+{
+    pst_config_t *c = NULL;
+    int code = pst_cli_config(a, &c);
+    if (code)
+        return code;
+    printf("configuration %s\n\n", c->path ? c->path : "from the environment alone");
+    unsigned missing = put_providers(c);
+    put_models(c);
+    printf("\nbroker       clients %s, workers %s, metrics %s\n", c->broker_clients, c->broker_workers,
+           c->broker_metrics && *c->broker_metrics ? c->broker_metrics : "off");
+    code = check_redis(c);
+    int closed = pst_cli_end_stdout();
+    if (!code && missing)
+        code = pst_cli_fail(EXIT_FAILED, "%u provider%s no key: set %s, or take the provider out", missing,
+                            missing == 1 ? " has" : "s have", missing == 1 ? "it" : "them");
+    pst_config_destroy(&c);
+    return code ? code : closed;
+}

@@ -1,0 +1,425 @@
+/* batch.c - batches as their summaries: asked for, listed, cancelled, deleted, and written as JSON. */
+#include "base/json.h"
+#include "lib/client.h"
+#include "lib/text.h"
+
+static const char *priority_text(uint8_t p)
+{
+    return p == PST_PRIORITY_LOW ? "low" : p == PST_PRIORITY_HIGH ? "high" : "normal";
+}
+
+static const char *or_empty(const char *s)
+{
+    return s ? s : "";
+}
+
+static const char *put_text(pst_arena_t *a, pst_view_t v)
+{
+    return pst_arena_copy(a, v).p;
+}
+
+static bool put_causes(pst_arena_t *a, const pst_batch_info_t *i, pst_batch_t *b)
+{
+    pst_cause_line_t *v = pst_arena_get(a, (i->causes_n + 1) * sizeof *v);
+    for (uint32_t k = 0; v && k < i->causes_n; k++)
+        v[k] = (pst_cause_line_t){.error_type = or_empty(pst_cause_text(i->causes[k].cause)), .n = i->causes[k].n};
+    b->causes = v;
+    b->causes_n = i->causes_n;
+    return v;
+}
+
+static bool put_endpoints(pst_arena_t *a, const pst_batch_info_t *i, pst_batch_t *b)
+{
+    pst_endpoint_line_t *v = pst_arena_get(a, (i->endpoints_n + 1) * sizeof *v);
+    for (uint32_t k = 0; v && k < i->endpoints_n; k++) {
+        const pst_endpoint_stats_t *e = &i->endpoints[k];
+        v[k] = (pst_endpoint_line_t){.provider = put_text(a, e->name.provider),
+                                     .model = put_text(a, e->name.model),
+                                     .calls = e->calls,
+                                     .completed = e->completed,
+                                     .rate_limited = e->rate_limited,
+                                     .retried = e->retried,
+                                     .input_tokens = e->input_tokens,
+                                     .output_tokens = e->output_tokens,
+                                     .cost_usd = pst_usd(e->cost_nano),
+                                     .latency_p50_ms = e->p50_ms,
+                                     .latency_p95_ms = e->p95_ms};
+        if (!v[k].provider || !v[k].model)
+            return false;
+    }
+    b->endpoints = v;
+    b->endpoints_n = i->endpoints_n;
+    return v;
+}
+
+static bool put_parked(pst_arena_t *a, const pst_batch_info_t *i, pst_batch_t *b)
+{
+    pst_parked_line_t *v = pst_arena_get(a, (i->parked_n + 1) * sizeof *v);
+    for (uint32_t k = 0; v && k < i->parked_n; k++) {
+        const pst_parked_t *p = &i->parked[k];
+        v[k] = (pst_parked_line_t){.provider = put_text(a, p->name.provider),
+                                   .model = put_text(a, p->name.model),
+                                   .error_type = or_empty(pst_cause_text(p->cause)),
+                                   .until_ms = p->until_wall_ms};
+        if (!v[k].provider || !v[k].model)
+            return false;
+    }
+    b->parked = v;
+    b->parked_n = i->parked_n;
+    return v;
+}
+
+static void put_numbers(const pst_batch_info_t *i, pst_batch_t *b)
+{
+    *b = (pst_batch_t){.status = or_empty(pst_batch_status_text(i->status)),
+                       .ended = pst_batch_ended(i->status),
+                       .priority = priority_text(i->priority),
+                       .created_ms = i->created_ms,
+                       .accepted_ms = i->accepted_ms,
+                       .cancelling_ms = i->cancelling_ms,
+                       .ended_ms = i->ended_ms,
+                       .expires_ms = i->expires_ms,
+                       .window_s = i->window_s,
+                       .max_cost_usd = pst_usd(i->max_cost_nano),
+                       .jobs = i->jobs,
+                       .completed = i->completed,
+                       .failed = i->failed,
+                       .expired = i->expired,
+                       .cancelled = i->cancelled,
+                       .queued = i->queued,
+                       .running = i->running,
+                       .retrying = i->retrying,
+                       .input_tokens = i->input_tokens,
+                       .cached_tokens = i->cached_tokens,
+                       .output_tokens = i->output_tokens,
+                       .cost_usd = pst_usd(i->cost_nano)};
+    pst_id_text(&i->batch, b->id);
+}
+
+/* A copy with memory of its own. */
+static pst_err_t copy_info(const pst_batch_info_t *i, pst_batch_t *ret)
+{
+    pst_batch_t b;
+    put_numbers(i, &b);
+    pst_arena_t *a = malloc(sizeof *a);
+    if (!a)
+        return PST_E_NOMEM;
+    pst_arena_init(a, 0);
+    b.memory = a;
+    b.name = put_text(a, i->name);
+    b.metadata = put_text(a, i->metadata);
+    if (!b.name || !b.metadata || !put_causes(a, i, &b) || !put_endpoints(a, i, &b) || !put_parked(a, i, &b)) {
+        pst_batch_release(&b);
+        return PST_E_NOMEM;
+    }
+    *ret = b;
+    return PST_OK;
+}
+
+void pst_batch_release(pst_batch_t *b)
+{
+    pst_arena_t *a = b->memory;
+    if (a)
+        pst_arena_release(a);
+    free(a);
+    memset(b, 0, sizeof *b);
+}
+
+static pst_err_t no_answer(pst_client_t *c)
+{
+    return pst_errf(&c->words, PST_E_MALFORMED,
+                    "the broker gave an answer that is none: use the penstock of its release");
+}
+
+static pst_err_t ask_about(pst_client_t *c, pst_msg_type_t type, const pst_id_t *batch, pst_reply_t **ret)
+{
+    pst_msg_t m = {.type = (uint8_t)type};
+    m.u.batch_req.batch = *batch;
+    return pst_conn_ask(c->conn, &m, ret);
+}
+
+pst_err_t pst_batch_get(pst_client_t *c, const pst_id_t *batch, pst_batch_t *ret)
+{
+    pst_reply_t *r = NULL;
+    pst_err_t e = ask_about(c, PST_MSG_STATUS, batch, &r);
+    if (e)
+        return e;
+    const pst_msg_t *m = pst_reply_msg(r);
+    e = m->type == PST_MSG_BATCH ? copy_info(&m->u.batch.info, ret) : no_answer(c);
+    pst_reply_destroy(&r);
+    return e;
+}
+
+static pst_err_t copy_list(const pst_msg_batches_t *m, pst_batch_list_t *ret)
+{
+    pst_batch_list_t l = {.v = calloc(m->infos_n + 1, sizeof *l.v), .more = m->more};
+    if (!l.v)
+        return PST_E_NOMEM;
+    pst_err_t e = PST_OK;
+    while (!e && l.n < m->infos_n) {
+        e = copy_info(&m->infos[l.n], &l.v[l.n]);
+        l.n += e == PST_OK;
+    }
+    if (e)
+        pst_batch_list_release(&l);
+    else
+        *ret = l;
+    return e;
+}
+
+pst_err_t pst_batch_list(pst_client_t *c, const pst_id_t *after, uint32_t limit, pst_batch_list_t *ret)
+{
+    pst_msg_t m = {.type = PST_MSG_LIST};
+    if (after)
+        m.u.list.after = *after;
+    m.u.list.limit = PST_MIN(PST_MAX(limit, 1u), (uint32_t)PST_LIST_MAX);
+    pst_reply_t *r = NULL;
+    pst_err_t e = pst_conn_ask(c->conn, &m, &r);
+    if (e)
+        return e;
+    const pst_msg_t *in = pst_reply_msg(r);
+    e = in->type == PST_MSG_BATCHES ? copy_list(&in->u.batches, ret) : no_answer(c);
+    pst_reply_destroy(&r);
+    return e;
+}
+
+void pst_batch_list_release(pst_batch_list_t *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        pst_batch_release(&l->v[i]);
+    free(l->v);
+    memset(l, 0, sizeof *l);
+}
+
+static pst_err_t do_to(pst_client_t *c, pst_msg_type_t type, const pst_id_t *batch)
+{
+    pst_reply_t *r = NULL;
+    pst_err_t e = ask_about(c, type, batch, &r);
+    pst_reply_destroy(&r);
+    return e;
+}
+
+pst_err_t pst_batch_cancel(pst_client_t *c, const pst_id_t *batch)
+{
+    return do_to(c, PST_MSG_CANCEL, batch);
+}
+
+pst_err_t pst_batch_delete(pst_client_t *c, const pst_id_t *batch)
+{
+    return do_to(c, PST_MSG_DELETE, batch);
+}
+
+/* JSON. */
+
+static void put_str(pst_buf_t *b, const char *key, const char *value)
+{
+    pst_json_put_key(b, key);
+    if (value)
+        pst_json_put_str(b, pst_view_str(value));
+    else
+        pst_buf_puts(b, "null");
+}
+
+static void put_num(pst_buf_t *b, const char *key, uint64_t value)
+{
+    pst_json_put_key(b, key);
+    pst_text_uint(b, value);
+}
+
+static void put_cost(pst_buf_t *b, const char *key, double usd)
+{
+    pst_json_put_key(b, key);
+    pst_text_usd(b, (uint64_t)(usd * 1e9 + 0.5));
+}
+
+/* Milliseconds as OpenAI's whole seconds; null for "not yet". */
+static void put_time(pst_buf_t *b, const char *key, uint64_t ms)
+{
+    pst_json_put_key(b, key);
+    if (ms)
+        pst_text_uint(b, ms / 1000);
+    else
+        pst_buf_puts(b, "null");
+}
+
+/* The time of the end, if the batch ended with this status. */
+static void put_end(pst_buf_t *b, const pst_batch_t *x, const char *key, const char *status)
+{
+    put_time(b, key, x->ended && strcmp(x->status, status) == 0 ? x->ended_ms : 0);
+}
+
+static void put_window(pst_buf_t *b, uint64_t s)
+{
+    static const struct {
+        uint64_t s;
+        char unit;
+    } units[] = {{3600, 'h'}, {60, 'm'}, {1, 's'}};
+    pst_json_put_key(b, "completion_window");
+    if (s == 0) {
+        pst_buf_puts(b, "null");
+        return;
+    }
+    size_t i = 0;
+    while (s % units[i].s)
+        i++;
+    pst_buf_printf(b, "\"%llu%c\"", (unsigned long long)(s / units[i].s), units[i].unit);
+}
+
+/* Results can be read from the start of the batch on. */
+static void put_output_file(pst_buf_t *b, const pst_batch_t *x)
+{
+    pst_json_put_key(b, "output_file_id");
+    if (x->accepted_ms)
+        pst_buf_printf(b, "\"file-output-%s\"", x->id + sizeof "batch_" - 1);
+    else
+        pst_buf_puts(b, "null");
+}
+
+static void put_counts(pst_buf_t *b, const pst_batch_t *x)
+{
+    pst_json_put_key(b, "request_counts");
+    pst_buf_putc(b, '{');
+    put_num(b, "total", x->jobs);
+    put_num(b, "completed", x->completed);
+    put_num(b, "failed", x->failed);
+    put_num(b, "expired", x->expired);
+    put_num(b, "cancelled", x->cancelled);
+    put_num(b, "queued", x->queued);
+    put_num(b, "running", x->running);
+    put_num(b, "retrying", x->retrying);
+    pst_buf_putc(b, '}');
+}
+
+static void put_usage(pst_buf_t *b, const pst_batch_t *x)
+{
+    pst_json_put_key(b, "usage");
+    pst_buf_putc(b, '{');
+    put_num(b, "input_tokens", x->input_tokens);
+    pst_buf_printf(b, ",\"input_tokens_details\":{\"cached_tokens\":%llu}", (unsigned long long)x->cached_tokens);
+    put_num(b, "output_tokens", x->output_tokens);
+    pst_buf_puts(b, ",\"output_tokens_details\":{\"reasoning_tokens\":0}");
+    put_num(b, "total_tokens", x->input_tokens + x->output_tokens);
+    put_cost(b, "cost_usd", x->cost_usd);
+    pst_buf_putc(b, '}');
+}
+
+static void put_metadata(pst_buf_t *b, const pst_batch_t *x)
+{
+    pst_json_put_key(b, "metadata");
+    pst_buf_puts(b, x->metadata && *x->metadata ? x->metadata : "null");
+}
+
+static void put_parked_json(pst_buf_t *b, const pst_batch_t *x)
+{
+    pst_json_put_key(b, "parked");
+    pst_buf_putc(b, '[');
+    for (size_t i = 0; i < x->parked_n; i++) {
+        const pst_parked_line_t *p = &x->parked[i];
+        pst_json_put_comma(b);
+        pst_buf_putc(b, '{');
+        put_str(b, "provider", p->provider);
+        put_str(b, "model", *p->model ? p->model : NULL);
+        put_str(b, "error_type", p->error_type);
+        put_time(b, "until", p->until_ms);
+        pst_buf_putc(b, '}');
+    }
+    pst_buf_putc(b, ']');
+}
+
+static pst_err_t detach(pst_buf_t *b, char **ret)
+{
+    char *text = pst_buf_detach(b, NULL);
+    if (!text)
+        return PST_E_NOMEM;
+    *ret = text;
+    return PST_OK;
+}
+
+pst_err_t pst_batch_json(const pst_batch_t *x, char **ret)
+{
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    pst_buf_putc(&b, '{');
+    put_str(&b, "id", x->id);
+    put_str(&b, "object", "batch");
+    put_str(&b, "endpoint", pst_url_text(PST_URL_CHAT));
+    put_str(&b, "errors", NULL);
+    put_str(&b, "input_file_id", NULL);
+    put_window(&b, x->window_s);
+    put_str(&b, "status", x->status);
+    put_output_file(&b, x);
+    put_str(&b, "error_file_id", NULL);
+    put_time(&b, "created_at", x->created_ms);
+    put_time(&b, "in_progress_at", x->accepted_ms);
+    put_time(&b, "expires_at", x->expires_ms);
+    put_time(&b, "finalizing_at", 0);
+    put_end(&b, x, "completed_at", "completed");
+    put_end(&b, x, "failed_at", "failed");
+    put_end(&b, x, "expired_at", "expired");
+    put_time(&b, "cancelling_at", x->cancelling_ms);
+    put_end(&b, x, "cancelled_at", "cancelled");
+    put_counts(&b, x);
+    put_usage(&b, x);
+    put_metadata(&b, x);
+    put_str(&b, "name", *x->name ? x->name : NULL);
+    put_str(&b, "priority", x->priority);
+    if (x->max_cost_usd > 0)
+        put_cost(&b, "max_cost_usd", x->max_cost_usd);
+    put_parked_json(&b, x);
+    pst_buf_putc(&b, '}');
+    return detach(&b, ret);
+}
+
+static void put_causes_json(pst_buf_t *b, const pst_batch_t *x)
+{
+    pst_json_put_key(b, "causes");
+    pst_buf_putc(b, '{');
+    for (size_t i = 0; i < x->causes_n; i++)
+        put_num(b, x->causes[i].error_type, x->causes[i].n);
+    pst_buf_putc(b, '}');
+}
+
+static void put_endpoint_json(pst_buf_t *b, const pst_endpoint_line_t *e)
+{
+    pst_json_put_comma(b);
+    pst_buf_putc(b, '{');
+    put_str(b, "provider", e->provider);
+    put_str(b, "model", e->model);
+    put_num(b, "calls", e->calls);
+    put_num(b, "completed", e->completed);
+    put_num(b, "rate_limited", e->rate_limited);
+    put_num(b, "retried", e->retried);
+    put_num(b, "input_tokens", e->input_tokens);
+    put_num(b, "output_tokens", e->output_tokens);
+    put_cost(b, "cost_usd", e->cost_usd);
+    put_num(b, "latency_p50_ms", e->latency_p50_ms);
+    put_num(b, "latency_p95_ms", e->latency_p95_ms);
+    pst_buf_putc(b, '}');
+}
+
+pst_err_t pst_batch_receipt_json(const pst_batch_t *x, char **ret)
+{
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    pst_buf_putc(&b, '{');
+    put_str(&b, "id", x->id);
+    put_str(&b, "status", x->status);
+    put_num(&b, "jobs", x->jobs);
+    put_num(&b, "results", x->completed + x->failed + x->expired + x->cancelled);
+    put_num(&b, "completed", x->completed);
+    put_num(&b, "failed", x->failed);
+    put_num(&b, "expired", x->expired);
+    put_num(&b, "cancelled", x->cancelled);
+    put_causes_json(&b, x);
+    put_cost(&b, "cost_usd", x->cost_usd);
+    put_num(&b, "input_tokens", x->input_tokens);
+    put_num(&b, "output_tokens", x->output_tokens);
+    put_time(&b, "started_at", x->accepted_ms);
+    put_time(&b, "ended_at", x->ended_ms);
+    pst_json_put_key(&b, "endpoints");
+    pst_buf_putc(&b, '[');
+    for (size_t i = 0; i < x->endpoints_n; i++)
+        put_endpoint_json(&b, &x->endpoints[i]);
+    pst_buf_puts(&b, "]}");
+    return detach(&b, ret);
+}

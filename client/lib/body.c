@@ -1,0 +1,223 @@
+#include "lib/body.h"
+
+#include <xxhash.h>
+
+#include "wire/msg.h"
+
+#define MESSAGE_TOKENS 4     /* around each message */
+#define REQUEST_TOKENS 3     /* around all of them */
+#define MEDIA_TOKENS 1000    /* an image, a sound or a file whose size is not known */
+#define JSON_BYTES_TOKEN 4   /* schemas and tool calls */
+#define DEPTH_MAX 6          /* message, parts, part, nested content */
+#define PREFIX_BYTES_MIN 1024 /* of a lone message: a shorter beginning is in no provider's cache */
+#define PREFIX_BYTES_MAX 4096
+
+static const struct {
+    const char *name;
+    uint8_t n;
+} names[] = {
+#define X(name, text) {text, sizeof text - 1},
+    PST_BODY_LIST(X)
+#undef X
+};
+
+static int find_name(pst_view_t key)
+{
+    for (unsigned i = 0; i < PST_COUNT(names); i++) {
+        if (names[i].n == key.n && memcmp(names[i].name, key.p, key.n) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+void pst_body_scan(pst_body_t *b, const pst_json_t *json, uint32_t obj, pst_arena_t *a)
+{
+    b->json = json;
+    bool seen[PST_BODY_COUNT] = {false};
+    for (unsigned i = 0; i < PST_BODY_COUNT; i++)
+        b->at[i] = PST_JSON_NONE;
+    for (uint32_t k = pst_json_first(json, obj); k != PST_JSON_NONE; k = pst_json_after(json, obj, k)) {
+        int i = find_name(pst_json_str(json, k, a));
+        if (i < 0 || seen[i])
+            continue;
+        seen[i] = true;
+        if (!pst_json_is(json, k + 1, PST_JSON_NULL))
+            b->at[i] = k + 1;
+    }
+}
+
+/* Tokens of the prompt, in thousandths. */
+
+typedef struct count {
+    const pst_json_t *json;
+    pst_tokens_cache_t *cache;
+    uint64_t milli;
+    bool images;
+} count_t;
+
+static pst_view_t between_quotes(const count_t *c, uint32_t t)
+{
+    pst_view_t raw = pst_json_raw(c->json, t);
+    return pst_view(raw.p + 1, raw.n - 2);
+}
+
+static void count_json(count_t *c, uint32_t t)
+{
+    c->milli += (uint64_t)pst_json_raw(c->json, t).n * 1000 / JSON_BYTES_TOKEN;
+}
+
+typedef enum member { IGNORED, WORDS, STRUCTURE, IMAGE, MEDIA } member_t;
+
+/* Members of messages, of their parts, and of the items of /v1/responses. */
+static member_t member_kind(pst_view_t key)
+{
+    static const struct {
+        pst_view_t name;
+        member_t kind;
+    } table[] = {
+        {PST_VIEW_LIT("content"), WORDS},     {PST_VIEW_LIT("text"), WORDS},
+        {PST_VIEW_LIT("refusal"), WORDS},     {PST_VIEW_LIT("output"), WORDS},
+        {PST_VIEW_LIT("summary"), WORDS},     {PST_VIEW_LIT("arguments"), WORDS},
+        {PST_VIEW_LIT("name"), WORDS},        {PST_VIEW_LIT("tool_calls"), STRUCTURE},
+        {PST_VIEW_LIT("function_call"), STRUCTURE}, {PST_VIEW_LIT("image_url"), IMAGE},
+        {PST_VIEW_LIT("input_audio"), MEDIA}, {PST_VIEW_LIT("file"), MEDIA},
+        {PST_VIEW_LIT("file_data"), MEDIA},   {PST_VIEW_LIT("file_id"), MEDIA},
+        {PST_VIEW_LIT("file_url"), MEDIA},
+    };
+    for (size_t i = 0; i < PST_COUNT(table); i++) {
+        if (pst_view_eq(key, table[i].name))
+            return table[i].kind;
+    }
+    return IGNORED;
+}
+
+static void count_value(count_t *c, uint32_t t, unsigned depth);
+
+static void count_member(count_t *c, uint32_t key, unsigned depth)
+{
+    switch (member_kind(between_quotes(c, key))) {
+    case IGNORED: break;
+    case WORDS: count_value(c, key + 1, depth); break;
+    case STRUCTURE: count_json(c, key + 1); break;
+    case IMAGE: c->images = true; c->milli += MEDIA_TOKENS * 1000; break;
+    case MEDIA: c->milli += MEDIA_TOKENS * 1000; break;
+    }
+}
+
+/* A string is text, a number a token already made, an array the sum of its items. */
+static void count_value(count_t *c, uint32_t t, unsigned depth)
+{
+    if (t == PST_JSON_NONE || depth == 0)
+        return;
+    const pst_json_t *j = c->json;
+    if (pst_json_is(j, t, PST_JSON_STRING))
+        c->milli += pst_tokens_cached(c->cache, between_quotes(c, t), j->tok[t].escaped);
+    else if (pst_json_is(j, t, PST_JSON_NUMBER))
+        c->milli += 1000;
+    else if (pst_json_is(j, t, PST_JSON_ARRAY))
+        for (uint32_t i = pst_json_first(j, t); i != PST_JSON_NONE; i = pst_json_after(j, t, i))
+            count_value(c, i, depth - 1);
+    else if (pst_json_is(j, t, PST_JSON_OBJECT))
+        for (uint32_t k = pst_json_first(j, t); k != PST_JSON_NONE; k = pst_json_after(j, t, k))
+            count_member(c, k, depth - 1);
+}
+
+uint32_t pst_body_input_tokens(const pst_body_t *b, pst_tokens_cache_t *cache, uint32_t *params)
+{
+    count_t c = {.json = b->json, .cache = cache, .milli = REQUEST_TOKENS * 1000};
+    uint32_t messages = b->at[PST_BODY_MESSAGES];
+    count_value(&c, messages, DEPTH_MAX);
+    if (pst_json_is(b->json, messages, PST_JSON_ARRAY))
+        c.milli += (uint64_t)b->json->tok[messages].count * MESSAGE_TOKENS * 1000;
+    count_value(&c, b->at[PST_BODY_INPUT], DEPTH_MAX);
+    count_value(&c, b->at[PST_BODY_PROMPT], DEPTH_MAX);
+    count_value(&c, b->at[PST_BODY_INSTRUCTIONS], DEPTH_MAX);
+    count_json(&c, b->at[PST_BODY_TOOLS]);
+    count_json(&c, b->at[PST_BODY_FUNCTIONS]);
+    if (c.images)
+        *params |= PST_PARAM_IMAGES;
+    return (uint32_t)PST_MIN((c.milli + 999) / 1000, UINT32_MAX);
+}
+
+uint32_t pst_body_output_tokens(const pst_body_t *b)
+{
+    static const uint8_t fields[] = {PST_BODY_MAX_COMPLETION_TOKENS, PST_BODY_MAX_TOKENS, PST_BODY_MAX_OUTPUT_TOKENS};
+    for (size_t i = 0; i < PST_COUNT(fields); i++) {
+        int64_t v;
+        if (pst_json_int(b->json, b->at[fields[i]], &v) && v > 0)
+            return (uint32_t)PST_MIN(v, (int64_t)UINT32_MAX);
+    }
+    return 0;
+}
+
+/* There, and neither false nor empty. */
+static bool uses(const pst_body_t *b, unsigned field)
+{
+    uint32_t t = b->at[field];
+    if (t == PST_JSON_NONE || pst_json_is(b->json, t, PST_JSON_FALSE))
+        return false;
+    bool container = pst_json_is(b->json, t, PST_JSON_ARRAY) || pst_json_is(b->json, t, PST_JSON_OBJECT);
+    return !container || b->json->tok[t].count > 0;
+}
+
+/* {"type":"text"} asks for what every endpoint does. */
+static bool wants_format(const pst_body_t *b)
+{
+    uint32_t format = b->at[PST_BODY_RESPONSE_FORMAT];
+    if (format == PST_JSON_NONE)
+        format = pst_json_get(b->json, b->at[PST_BODY_TEXT], "format");
+    uint32_t type = pst_json_get(b->json, format, "type");
+    return type != PST_JSON_NONE && !pst_view_eqs(pst_json_raw(b->json, type), "\"text\"");
+}
+
+static bool wants_several(const pst_body_t *b)
+{
+    int64_t n;
+    return pst_json_int(b->json, b->at[PST_BODY_N], &n) && n > 1;
+}
+
+uint32_t pst_body_params(const pst_body_t *b)
+{
+    uint32_t p = 0;
+    if (uses(b, PST_BODY_TOOLS) || uses(b, PST_BODY_FUNCTIONS))
+        p |= PST_PARAM_TOOLS;
+    if (wants_format(b))
+        p |= PST_PARAM_RESPONSE_FORMAT;
+    if (uses(b, PST_BODY_LOGPROBS) || uses(b, PST_BODY_TOP_LOGPROBS))
+        p |= PST_PARAM_LOGPROBS;
+    if (uses(b, PST_BODY_SEED))
+        p |= PST_PARAM_SEED;
+    if (uses(b, PST_BODY_FREQUENCY_PENALTY) || uses(b, PST_BODY_PRESENCE_PENALTY))
+        p |= PST_PARAM_PENALTIES;
+    if (uses(b, PST_BODY_LOGIT_BIAS))
+        p |= PST_PARAM_LOGIT_BIAS;
+    if (wants_several(b))
+        p |= PST_PARAM_N;
+    if (uses(b, PST_BODY_REASONING) || uses(b, PST_BODY_REASONING_EFFORT))
+        p |= PST_PARAM_REASONING;
+    return p;
+}
+
+static uint64_t hash_of(pst_view_t v)
+{
+    uint64_t h = XXH3_64bits(v.p, v.n);
+    return h + (h == 0);
+}
+
+/* Tools stand before messages in every provider's cache, so they are part of what is shared. */
+uint64_t pst_body_prefix(const pst_body_t *b)
+{
+    const pst_json_t *j = b->json;
+    uint32_t list = b->at[PST_BODY_MESSAGES] != PST_JSON_NONE ? b->at[PST_BODY_MESSAGES] : b->at[PST_BODY_INPUT];
+    uint64_t tools = b->at[PST_BODY_TOOLS] != PST_JSON_NONE ? hash_of(pst_json_raw(j, b->at[PST_BODY_TOOLS])) : 0;
+    if (b->at[PST_BODY_INSTRUCTIONS] != PST_JSON_NONE)
+        return hash_of(pst_json_raw(j, b->at[PST_BODY_INSTRUCTIONS])) ^ tools;
+    if (!pst_json_is(j, list, PST_JSON_ARRAY) || j->tok[list].count == 0)
+        return tools;
+    pst_view_t first = pst_json_raw(j, pst_json_first(j, list));
+    if (j->tok[list].count > 1)
+        return hash_of(first) ^ tools;
+    if (first.n < PREFIX_BYTES_MIN)
+        return tools;
+    return hash_of(pst_view(first.p, PST_MIN(first.n, PREFIX_BYTES_MAX))) ^ tools;
+}

@@ -1,0 +1,370 @@
+/* tokens.c - one pass over the text, a run at a time: blanks, punctuation, or a word.  A word is priced by its length
+ * and by the costliest script in it; ideographs, kana, hangul and emoji are priced one by one.  ASCII runs are
+ * skipped by a table of bytes, because this pass costs as much as everything else that is done to a line. */
+#include "lib/tokens.h"
+
+#include <endian.h>
+#include <xxhash.h>
+
+/* What a character is.  From CYRILLIC on in rising order of cost a character. */
+typedef enum kind {
+    BLANK,
+    NEWLINE,
+    PUNCT,
+    LOWER,
+    CAPITAL,
+    DIGIT,
+    CYRILLIC,
+    INDIC,
+    ROMANCE, /* accented letters of French, Spanish, … */
+    HEBREW,
+    GERMAN,
+    GREEK,
+    THAI,
+    EASTERN, /* accented letters of Polish, Czech, … */
+    HANGUL,  /* from here on each character stands for itself */
+    KANA,
+    HANZI,
+    EMOJI,
+    KIND_COUNT,
+} kind_t;
+
+/* 1/1000 tokens a character. */
+static const uint16_t milli[KIND_COUNT] = {
+    [CYRILLIC] = 167, [INDIC] = 204, [ROMANCE] = 222, [HEBREW] = 260, [GERMAN] = 333, [GREEK] = 333,
+    [THAI] = 357,     [EASTERN] = 400, [HANGUL] = 700, [KANA] = 741,  [HANZI] = 833,  [EMOJI] = 1111,
+};
+
+#define WORD_SHORT 3     /* any word so long is one token */
+#define WORD_KNOWN 8     /* lower-case ASCII words so long are in the vocabulary */
+#define WORD_PIECE 7     /* letters a token of the others */
+#define PUNCT_RUN 6      /* punctuation characters a token */
+#define DIGITS 3         /* digits a token */
+#define UNBROKEN_MAX 200 /* more bytes without a blank are no prose: base64, hashes */
+#define UNBROKEN_MILLI 500 /* 1/1000 tokens a byte of those */
+
+/* Bytes by what they can begin: bits of a run.  LOOK: the backslash and bytes of longer characters. */
+enum { B = 1, N = 2, P = 4, L = 8, C = 16, D = 32, LOOK = 64, WORD = L | C | D };
+
+#define EIGHT(x) x, x, x, x, x, x, x, x
+static const uint8_t bits[256] = {
+    B, B, B, B, B, B, B, B, B, B, N, B, B, B, B, B, EIGHT(B), EIGHT(B),
+    B, P, P, P, P, P, P, L, P, P, P, P, P, P, P, P, D, D, D, D, D, D, D, D, D, D, P, P, P, P, P, P,
+    P, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, P, LOOK, P, P, P,
+    P, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, P, P, P, P, B,
+    EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK),
+    EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK), EIGHT(LOOK),
+};
+
+typedef const unsigned char *bytes_t;
+
+typedef struct scan {
+    bytes_t p, end;
+    bool escaped;
+    bool after_punct;        /* the run before was punctuation */
+    uint64_t total;          /* 1/1000 tokens */
+    bytes_t unbroken;        /* just past the last blank, and the total there */
+    uint64_t unbroken_total;
+} scan_t;
+
+/* Characters that are not plain ASCII. */
+
+static const struct {
+    uint32_t last; /* code points up to this, from the row before */
+    kind_t kind;
+} ranges[] = {
+    {0x00bf, PUNCT},  {0x017f, ROMANCE}, {0x036f, EASTERN}, {0x03ff, GREEK}, {0x052f, CYRILLIC}, {0x058f, GREEK},
+    {0x08ff, HEBREW}, {0x0dff, INDIC},   {0x10ff, THAI},    {0x11ff, HANGUL}, {0x1dff, THAI},    {0x1fff, GREEK},
+    {0x2bff, PUNCT},  {0x2fff, HANZI},   {0x303f, PUNCT},   {0x30ff, KANA},  {0xabff, HANZI},    {0xd7ff, HANGUL},
+    {0xfaff, HANZI},  {0xffff, PUNCT},   {0x1efff, HANZI},  {0x1faff, EMOJI},
+};
+
+static kind_t latin(uint32_t c)
+{
+    static const uint32_t german[] = {0xc4, 0xd6, 0xdc, 0xdf, 0xe4, 0xf6, 0xfc};
+    for (size_t i = 0; i < PST_COUNT(german); i++) {
+        if (c == german[i])
+            return GERMAN;
+    }
+    return c < 0x100 ? ROMANCE : EASTERN;
+}
+
+static kind_t kind_of(uint32_t c)
+{
+    static const kind_t ascii[] = {[B] = BLANK, [N] = NEWLINE, [P] = PUNCT, [L] = LOWER, [C] = CAPITAL, [D] = DIGIT};
+    if (c < 0x80)
+        return c == '\\' ? PUNCT : ascii[bits[c]];
+    if (c >= 0xc0 && c < 0x180)
+        return latin(c);
+    for (size_t i = 0; i < PST_COUNT(ranges); i++) {
+        if (c <= ranges[i].last)
+            return ranges[i].kind;
+    }
+    return HANZI;
+}
+
+/* The text is valid UTF-8; the bounds hold also if it is not. */
+static uint32_t decode_utf8(bytes_t *p, bytes_t end)
+{
+    unsigned char c = *(*p)++;
+    unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc0 ? 1 : 0;
+    uint32_t code = c & (0x3fu >> more);
+    for (; more && *p < end; more--)
+        code = code << 6 | (*(*p)++ & 0x3f);
+    return code;
+}
+
+static uint32_t decode_hex(bytes_t p)
+{
+    uint32_t code = 0;
+    for (int i = 0; i < 4; i++) {
+        uint32_t digit = p[i] <= '9' ? (uint32_t)(p[i] - '0') : (uint32_t)((p[i] | 0x20) - 'a' + 10);
+        code = code << 4 | (digit & 0xf);
+    }
+    return code;
+}
+
+/* *p is past the backslash and the u. */
+static kind_t decode_unicode(bytes_t *p, bytes_t end)
+{
+    if (end - *p < 4)
+        return PUNCT;
+    uint32_t code = decode_hex(*p);
+    *p += 4;
+    if (code < 0xd800 || code > 0xdbff || end - *p < 6)
+        return kind_of(code);
+    uint32_t low = decode_hex(*p + 2);
+    *p += 6;
+    return kind_of(0x10000 + ((code - 0xd800) << 10) + (low & 0x3ff));
+}
+
+/* *p is past the backslash. */
+static kind_t decode_escape(bytes_t *p, bytes_t end)
+{
+    if (*p == end)
+        return PUNCT;
+    switch (*(*p)++) {
+    case 'n': return NEWLINE;
+    case 'r': case 't': case 'b': case 'f': return BLANK;
+    case 'u': return decode_unicode(p, end);
+    default: return PUNCT;
+    }
+}
+
+/* The character at *p, which is a LOOK; *p moves past it. */
+static kind_t decode(const scan_t *s, bytes_t *p)
+{
+    if (**p >= 0x80)
+        return kind_of(decode_utf8(p, s->end));
+    ++*p;
+    return s->escaped ? decode_escape(p, s->end) : PUNCT;
+}
+
+/* Runs. */
+
+static uint64_t divide_up(uint64_t a, unsigned b)
+{
+    return (a + b - 1) / b;
+}
+
+static uint64_t word_milli(uint64_t chars, unsigned seen, kind_t costliest)
+{
+    if (costliest >= CYRILLIC)
+        return divide_up(chars * milli[costliest], 1000) * 1000;
+    if (chars <= WORD_SHORT || (seen == L && chars <= WORD_KNOWN))
+        return 1000;
+    return 1000 * divide_up(chars, seen == D ? DIGITS : WORD_PIECE);
+}
+
+/* Letters and digits, of whatever scripts have blanks between their words. */
+static void take_word(scan_t *s)
+{
+    bytes_t p = s->p;
+    uint64_t chars = 0;
+    unsigned seen = 0, b = 0;
+    kind_t costliest = LOWER;
+    for (;;) {
+        bytes_t start = p;
+        while (p < s->end && ((b = bits[*p]) & WORD)) {
+            seen |= b;
+            p++;
+        }
+        chars += (uint64_t)(p - start);
+        if (p == s->end || b != LOOK)
+            break;
+        bytes_t next = p;
+        kind_t kind = decode(s, &next);
+        if (kind < LOWER || kind >= HANGUL)
+            break;
+        costliest = kind >= CYRILLIC ? PST_MAX(costliest, kind) : costliest;
+        seen |= kind == LOWER ? L : C;
+        chars++;
+        p = next;
+    }
+    s->total += word_milli(chars, seen, costliest);
+    s->after_punct = false;
+    s->p = p;
+}
+
+static void take_punct(scan_t *s)
+{
+    bytes_t p = s->p;
+    uint64_t chars = 0;
+    while (p < s->end) {
+        bytes_t next = p + 1;
+        if (!(bits[*p] & P) && (bits[*p] != LOOK || decode(s, (next = p, &next)) != PUNCT))
+            break;
+        chars++;
+        p = next;
+    }
+    s->total += 1000 * divide_up(chars, PUNCT_RUN);
+    s->after_punct = true;
+    s->p = p;
+}
+
+/* What has no blank in it for long costs at least half a token a byte. */
+static void end_unbroken(scan_t *s, bytes_t at)
+{
+    uint64_t n = (uint64_t)(at - s->unbroken);
+    if (n > UNBROKEN_MAX)
+        s->total = PST_MAX(s->total, s->unbroken_total + n * UNBROKEN_MILLI);
+}
+
+/* A run of blanks costs nothing unless it breaks the line; a lone line break joins the punctuation before it. */
+static void take_blank(scan_t *s)
+{
+    bytes_t p = s->p;
+    uint64_t chars = 0;
+    bool newline = false;
+    end_unbroken(s, p);
+    while (p < s->end) {
+        bytes_t next = p + 1;
+        unsigned b = bits[*p];
+        if (b == LOOK) {
+            next = p;
+            kind_t kind = decode(s, &next);
+            b = kind == NEWLINE ? N : kind == BLANK ? B : 0;
+        }
+        if (!(b & (B | N)))
+            break;
+        newline |= b == N;
+        chars++;
+        p = next;
+    }
+    if (newline && !(chars == 1 && s->after_punct))
+        s->total += 1000;
+    s->after_punct = false;
+    s->p = s->unbroken = p;
+    s->unbroken_total = s->total;
+}
+
+static void take_sign(scan_t *s, kind_t kind, bytes_t next)
+{
+    end_unbroken(s, s->p);
+    s->total += milli[kind];
+    s->after_punct = false;
+    s->p = s->unbroken = next;
+    s->unbroken_total = s->total;
+}
+
+static void take_look(scan_t *s)
+{
+    bytes_t next = s->p;
+    kind_t kind = decode(s, &next);
+    if (kind >= HANGUL)
+        take_sign(s, kind, next);
+    else if (kind >= LOWER)
+        take_word(s);
+    else if (kind == PUNCT)
+        take_punct(s);
+    else
+        take_blank(s);
+}
+
+/* How many of the eight bytes at p, from the first on, are ASCII letters.  No branch a letter: where a word ends is
+ * what a processor cannot guess. */
+static unsigned count_letters(bytes_t p)
+{
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    w = le64toh(w);
+    uint64_t low = (w & EACH(0x7f)) | EACH(0x20); /* no carry from byte to byte */
+    uint64_t from_a = low + EACH(0x80 - 'a');
+    uint64_t past_z = low + EACH(0x80 - ('z' + 1));
+    uint64_t others = ~(from_a & ~past_z & ~w) & EACH(0x80);
+    return others ? (unsigned)__builtin_ctzll(others) / 8 : 8;
+#undef EACH
+}
+
+/* Eight letters in lower case. */
+static bool all_lower(bytes_t p)
+{
+    uint64_t w, case_bits = UINT64_C(0x2020202020202020);
+    memcpy(&w, p, sizeof w);
+    return (w & case_bits) == case_bits;
+}
+
+#define PROSE_WINDOW 16 /* bytes looked at for a word */
+
+/* What most texts consist of: words of ASCII letters with lone blanks between them, which cost nothing.  Stops before
+ * anything else. */
+static void skip_prose(scan_t *s)
+{
+    static const uint16_t price[PROSE_WINDOW] = {
+        0, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 2000, 2000, 2000, 2000, 2000, 2000, 3000,
+    };
+    _Static_assert(WORD_KNOWN == 8 && WORD_PIECE == 7, "the table is theirs");
+    while (s->end - s->p > PROSE_WINDOW) {
+        unsigned more = count_letters(s->p + 8);
+        unsigned n = count_letters(s->p);
+        n += n == 8 ? more : 0;
+        if (n == 0 || n == PROSE_WINDOW || (n == WORD_KNOWN && !all_lower(s->p)))
+            return;
+        unsigned after = bits[s->p[n]];
+        if (after & (WORD | LOOK))
+            return;
+        s->p += n;
+        s->total += price[n];
+        s->after_punct = false;
+        if (after != B || !(bits[s->p[1]] & (WORD | P)))
+            return;
+        end_unbroken(s, s->p);
+        s->unbroken = ++s->p;
+        s->unbroken_total = s->total;
+    }
+}
+
+uint64_t pst_tokens_milli(pst_view_t text, bool escaped)
+{
+    scan_t s = {.p = (bytes_t)text.p, .end = (bytes_t)text.p + text.n, .escaped = escaped, .unbroken = (bytes_t)text.p};
+    while (s.p < s.end) {
+        skip_prose(&s);
+        if (s.p == s.end)
+            break;
+        unsigned b = bits[*s.p];
+        if (b & WORD)
+            take_word(&s);
+        else if (b & P)
+            take_punct(&s);
+        else if (b & (B | N))
+            take_blank(&s);
+        else
+            take_look(&s);
+    }
+    end_unbroken(&s, s.end);
+    return s.total;
+}
+
+#define CACHED_BYTES_MIN 64
+
+uint64_t pst_tokens_cached(pst_tokens_cache_t *c, pst_view_t text, bool escaped)
+{
+    if (text.n < CACHED_BYTES_MIN)
+        return pst_tokens_milli(text, escaped);
+    uint64_t hash = XXH3_64bits(text.p, text.n);
+    pst_tokens_known_t *k = &c->known[hash % PST_COUNT(c->known)];
+    if (k->hash != hash)
+        *k = (pst_tokens_known_t){hash, pst_tokens_milli(text, escaped)};
+    return k->milli;
+}
