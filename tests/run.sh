@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, and runs all of them:  tests/run.sh [--nightly]
+# --nightly: the same tests, longer (100,000 seeds, twenty kills of each process, ten minutes of fuzzing a target).
+# One test: ctest --test-dir build/release -R '^integ\.crash$' -V
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=10
+if [ "${1:-}" = --nightly ]; then
+    export PST_NIGHTLY=1
+    seconds=600
+elif [ $# -gt 0 ]; then
+    echo "usage: tests/run.sh [--nightly]" >&2
+    exit 2
+fi
+tests/packages.sh test
+
+echo "== build"
+cmake --preset release >/dev/null
+cmake --build --preset release -- -k 0
+
+failed=0
+echo "== unit, simulator, corpus, lint, integration"
+ctest --preset release --no-tests=error || failed=1
+
+echo "== the same units under the address and undefined-behaviour sanitizers"
+cmake --preset asan >/dev/null
+cmake --build --preset asan
+ctest --preset asan --no-tests=error -R '^(unit|fuzz|worker|store)\.' || failed=1
+
+echo "== fuzz: $seconds s a target"
+CC=clang cmake -S . -B build/fuzz -G Ninja -DPST_FUZZ=ON >/dev/null
+cmake --build build/fuzz --target fuzzers
+for target in build/fuzz/bin/*_fuzz; do
+    name=$(basename "$target" _fuzz)
+    work=build/fuzz/corpus-$name
+    mkdir -p "$work"
+    if "$target" -max_total_time="$seconds" -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$work/" \
+        "$work" "tests/fuzz/corpus/$name" > "$work.log" 2>&1; then
+        echo "fuzz.$name: $(awk '/number_of_executed_units/ {print $2}' "$work.log") runs, nothing found"
+    else
+        tail -40 "$work.log"
+        failed=1
+    fi
+done
+[ $failed -eq 0 ] && echo "== all passed" || { echo "== FAILED"; exit 1; }
