@@ -1,0 +1,224 @@
+/* bench_submit - jobs through a running cluster and back, on a stopwatch.
+ *
+ * One thread, one handle, as the smallest program that uses libpenstock would do it: submit all, wait until they are
+ * accepted, read all results.  Every result is checked: each job once, completed, with its own text.  --latency instead
+ * sends one-job batches, each after the result of the one before. */
+#include <getopt.h>
+
+#include "penstock/penstock.h"
+#include "prompts.h"
+#include "stopwatch.h"
+
+#define WAIT_MS 5000
+
+typedef struct run {
+    const char *broker, *model;
+    uint32_t jobs, bytes, text_bytes;
+    pst_view_t prefix;
+    bool unique, latency;
+    pst_client_t *client;
+    bench_prompts_t *prompts;
+} run_t;
+
+static _Noreturn void give_up(const run_t *r, const char *where)
+{
+    fprintf(stderr, "bench_submit: %s: %s\n", where, r->client ? pst_client_error(r->client) : "");
+    exit(1);
+}
+
+static void must(const run_t *r, pst_err_t e, const char *where)
+{
+    if (e)
+        give_up(r, where);
+}
+
+static pst_submit_t *begin(run_t *r)
+{
+    pst_submit_t *s = NULL;
+    bool known;
+    must(r, pst_submit_begin(r->client, NULL, &s, &known), "begin");
+    return s;
+}
+
+static void add_job(run_t *r, pst_submit_t *s, uint32_t i)
+{
+    char id[BENCH_CUSTOM_ID_MAX];
+    bench_custom_id(i, id);
+    pst_view_t body = bench_prompts_body(r->prompts, i);
+    must(r, pst_submit_job(s, id, PST_URL_CHAT, body.p, body.n), "job");
+}
+
+static pst_id_t finish(run_t *r, pst_submit_t *s)
+{
+    pst_id_t batch;
+    must(r, pst_submit_finish(s, &batch), "finish");
+    pst_submit_destroy(&s);
+    return batch;
+}
+
+/* Whether the line, which begins with ids, names job i. */
+static bool names_job(pst_view_t line, uint32_t i)
+{
+    char id[BENCH_CUSTOM_ID_MAX];
+    bench_custom_id(i, id);
+    static const char field[] = "\"custom_id\":\"";
+    const char *at = memmem(line.p, PST_MIN(line.n, 128u), field, sizeof field - 1);
+    size_t n = strlen(id), skip = sizeof field - 1;
+    return at && line.n - (size_t)(at - line.p) > skip + n && memcmp(at + skip, id, n) == 0 && at[skip + n] == '"';
+}
+
+/* The result of job i, and of nothing else. */
+static void check(run_t *r, const pst_result_line_t *l, uint32_t i)
+{
+    if (l->status == PST_JOB_COMPLETED && names_job(l->line, i) &&
+        bench_prompts_answered(r->prompts, i, l->line, r->prefix))
+        return;
+    fprintf(stderr, "bench_submit: wrong result of job %u: %.*s\n", i, (int)PST_MIN(l->line.n, 2000u), l->line.p);
+    exit(1);
+}
+
+/* False when the batch has ended and its last line was read. */
+static bool next(run_t *r, pst_results_t *results, pst_result_line_t *ret)
+{
+    bool more = false, ended = false;
+    while (!more && !ended)
+        must(r, pst_results_next(results, WAIT_MS, ret, &more, &ended), "results");
+    return more;
+}
+
+static void measure_throughput(run_t *r)
+{
+    uint8_t *seen = pst_calloc(r->jobs, 1);
+    bench_watch_t w = bench_watch_start();
+    pst_submit_t *s = begin(r);
+    for (uint32_t i = 0; i < r->jobs; i++)
+        add_job(r, s, i);
+    double sent = bench_watch_s(&w);
+    pst_id_t batch = finish(r, s);
+    double accepted = bench_watch_s(&w), cpu_accepted = bench_watch_cpu_s(&w), first = 0;
+    pst_results_t *results = NULL;
+    must(r, pst_results_open(r->client, &batch, &results), "results");
+    uint32_t got = 0;
+    uint64_t bytes = 0;
+    for (pst_result_line_t l; next(r, results, &l); got++) {
+        if (got == 0)
+            first = bench_watch_s(&w);
+        if (l.index >= r->jobs || seen[l.index]++) {
+            fprintf(stderr, "bench_submit: a result of job %u, which is unknown or had one\n", l.index);
+            exit(1);
+        }
+        check(r, &l, l.index);
+        bytes += l.line.n;
+    }
+    double seconds = bench_watch_s(&w), cpu = bench_watch_cpu_s(&w);
+    if (got != r->jobs) {
+        fprintf(stderr, "bench_submit: %u results of %u jobs\n", got, r->jobs);
+        exit(1);
+    }
+    printf("{\"jobs\": %u, \"body_bytes\": %u, \"seconds\": %.6f, \"jobs_per_s\": %.1f, \"submit_s\": %.6f, "
+           "\"accepted_s\": %.6f, \"first_result_s\": %.6f, \"run_s\": %.6f, \"result_bytes\": %llu, \"cpu_s\": %.6f, "
+           "\"cpu_submit_s\": %.6f, \"rss_kib\": %ld}\n",
+           r->jobs, r->bytes, seconds, r->jobs / seconds, sent, accepted, first, seconds - accepted,
+           (unsigned long long)bytes, cpu, cpu_accepted, bench_rss_kib());
+    pst_results_close(&results);
+    free(seen);
+}
+
+static double one_job(run_t *r, uint32_t i)
+{
+    bench_watch_t w = bench_watch_start();
+    pst_submit_t *s = begin(r);
+    add_job(r, s, i);
+    pst_id_t batch = finish(r, s);
+    pst_results_t *results = NULL;
+    must(r, pst_results_open(r->client, &batch, &results), "results");
+    pst_result_line_t l;
+    if (!next(r, results, &l))
+        give_up(r, "a batch ended without a result");
+    double s_taken = bench_watch_s(&w);
+    check(r, &l, i);
+    pst_results_close(&results);
+    return s_taken;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void measure_latency(run_t *r)
+{
+    double *us = pst_calloc(r->jobs, sizeof *us);
+    bench_watch_t w = bench_watch_start();
+    for (uint32_t i = 0; i < r->jobs; i++)
+        us[i] = one_job(r, i) * 1e6;
+    double seconds = bench_watch_s(&w);
+    qsort(us, r->jobs, sizeof *us, by_size);
+    printf("{\"jobs\": %u, \"seconds\": %.6f, \"min_us\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f, "
+           "\"cpu_s\": %.6f, \"rss_kib\": %ld}\n",
+           r->jobs, seconds, us[0], us[r->jobs / 2], us[(uint64_t)r->jobs * 99 / 100], us[r->jobs - 1],
+           bench_watch_cpu_s(&w), bench_rss_kib());
+    free(us);
+}
+
+static const char help[] =
+    "usage: bench_submit [options]\n"
+    "  --broker ADDR        default: $PENSTOCK_BROKER, else tcp://127.0.0.1:7701\n"
+    "  --jobs N             default 100000\n"
+    "  --bytes N            of a request body, default 1024\n"
+    "  --text-bytes N       of the user's message in it, which is what echo answers, default 500\n"
+    "  --model NAME         default echo/bench\n"
+    "  --prefix TEXT        what the answers begin with before the message (\"echo:\" of the simulated provider)\n"
+    "  --unique             prompts that share nothing, instead of one system text and words\n"
+    "  --latency            one-job batches one after the other\n";
+
+static void parse(int argc, char **argv, run_t *r)
+{
+    static const struct option options[] = {
+        {"broker", required_argument, NULL, 'b'}, {"jobs", required_argument, NULL, 'j'},
+        {"bytes", required_argument, NULL, 'n'},  {"text-bytes", required_argument, NULL, 't'},
+        {"model", required_argument, NULL, 'm'},  {"prefix", required_argument, NULL, 'p'},
+        {"unique", no_argument, NULL, 'u'},       {"latency", no_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 'b': r->broker = optarg; break;
+        case 'j': r->jobs = bench_number("jobs", optarg); break;
+        case 'n': r->bytes = bench_number("bytes", optarg); break;
+        case 't': r->text_bytes = bench_number("text-bytes", optarg); break;
+        case 'm': r->model = optarg; break;
+        case 'p': r->prefix = pst_view_str(optarg); break;
+        case 'u': r->unique = true; break;
+        case 'l': r->latency = true; break;
+        default:
+            fputs(help, option == 'h' ? stdout : stderr);
+            exit(option == 'h' ? 0 : 2);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    run_t r = {.model = "echo/bench", .jobs = 100000, .bytes = 1024, .text_bytes = 500};
+    parse(argc, argv, &r);
+    bench_prompts_opts_t o = {r.model, r.bytes, r.text_bytes, r.unique};
+    r.prompts = bench_prompts_new(&o);
+    if (!r.prompts) {
+        fputs("bench_submit: --bytes must hold --text-bytes and about 120 more\n", stderr);
+        return 2;
+    }
+    pst_client_opts_t client = {.broker = r.broker};
+    if (pst_client_new(&client, &r.client))
+        give_up(&r, "client");
+    must(&r, pst_client_hello(r.client), "hello");
+    if (r.latency)
+        measure_latency(&r);
+    else
+        measure_throughput(&r);
+    pst_client_destroy(&r.client);
+    bench_prompts_destroy(&r.prompts);
+    return 0;
+}

@@ -1,0 +1,29 @@
+/* prompts.h - the jobs of a benchmark.  Job i is always the same bytes, so that what comes back can be checked without
+ * keeping what was sent; making one costs a few copies, so that the stopwatch measures penstock and not this. */
+#ifndef BENCH_PROMPTS_H
+#define BENCH_PROMPTS_H
+
+#include "base/buf.h"
+
+#define BENCH_CUSTOM_ID_MAX 16
+
+typedef struct bench_prompts_opts {
+    const char *model;
+    size_t body_bytes;  /* of a whole request body */
+    size_t text_bytes;  /* of the user's message, which echo answers with */
+    bool unique;        /* random letters everywhere; else one system text shared by all, and words */
+} bench_prompts_opts_t;
+
+typedef struct bench_prompts bench_prompts_t;
+
+/* NULL where the sizes do not fit into each other. */
+bench_prompts_t *bench_prompts_new(const bench_prompts_opts_t *o);
+void bench_prompts_destroy(bench_prompts_t **p);
+/* The body of job i: valid until the next call. */
+pst_view_t bench_prompts_body(bench_prompts_t *p, uint32_t i);
+/* Whether `answer` (the result's line, or the provider's body) says prefix and the text of job i, and nothing after it
+ * but the dots of a padded answer. */
+bool bench_prompts_answered(const bench_prompts_t *p, uint32_t i, pst_view_t answer, pst_view_t prefix);
+void bench_custom_id(uint32_t i, char to[BENCH_CUSTOM_ID_MAX]);
+
+#endif
