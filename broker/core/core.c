@@ -370,26 +370,11 @@ void pst_core_destroy(pst_core_t **cp)
     forget_actions(c);
     pst_heap_release(&c->timers);
     endpoint_free_all(c);
-    for (append_t *a = c->append_free; a;) {
-        append_t *next = (append_t *)(void *)a->link.next;
-        pst_arena_release(&a->arena);
-        free(a->pack.results);
-        free(a->pack.endpoints);
-        free(a->pack.blobs);
-        free(a->endpoint_ids);
-        free(a->blobs);
-        free(a->receipts);
-        free(a->ended);
-        free(a->unretry);
-        free(a->spent);
-        free(a);
-        a = next;
-    }
+    append_free_all(c);
     free(c->routes);
     free(c->ops);
     free(c->actions);
     free(c->held);
-    free(c->sent);
     free(c->dead);
     pst_arena_release(&c->scratch);
     pst_map_release(&c->batches);

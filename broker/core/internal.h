@@ -28,6 +28,8 @@
 #define PREFETCH_PACKS 4              /* packs of a flow opened ahead */
 #define DRAIN_LOADS_MAX 8             /* packs a draining batch reads at a time */
 #define APPENDS_IN_FLIGHT 2           /* result packs of a segment on their way to the store */
+#define APPENDS_OUT_MAX 16            /* of all segments, before jobs are ended that no worker answers for */
+#define APPENDS_KEPT_MAX 64           /* used ones whose memory is kept for the next */
 #define APPEND_JOBS_MAX 1024
 #define APPEND_BYTES_MAX (4u << 20)
 #define OUTPUT_TOKENS_DEFAULT 256     /* reserved where a job names no max_tokens */
@@ -332,13 +334,14 @@ struct pst_core {
     op_t *ops;
     uint32_t ops_n, ops_cap, ops_free;
     uint32_t ops_gen;
+    uint32_t appends_out; /* on their way to the store */
     append_t *append_free;
+    uint32_t appends_kept;
     pst_action_t *actions;
     uint32_t actions_n, actions_cap, actions_at;
     pst_arena_t scratch;  /* of the current step's actions */
     pst_blob_t **held;    /* references that actions need until the next step */
     uint32_t held_n, held_cap;
-    append_t **sent;      /* appends whose STORE action may still be read */
     batch_t **dead;       /* freed at the next step */
     uint32_t dead_n, dead_cap;
     pst_core_counters_t count;
@@ -408,6 +411,7 @@ void sched_unblock(pst_core_t *c, route_t *r);
 void sched_remove_flows(pst_core_t *c, batch_t *b);
 void sched_ready(pst_core_t *c, job_t *j);       /* a record that may run now */
 void sched_loaded(pst_core_t *c, batch_t *b, uint32_t pack);
+void sched_resume(pst_core_t *c, batch_t *b);    /* the store has caught up */
 void sched_pump(pst_core_t *c);
 void sched_drain(pst_core_t *c);
 job_t *job_new(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot);
@@ -464,6 +468,8 @@ void pool_release(pst_core_t *c, pool_t *p);
 
 /* outcome.c: what became of a job */
 void outcome_on_message(pst_core_t *c, const pst_event_t *ev);
+/* May the core itself end jobs now?  Not while the store is behind: what it has not taken is memory. */
+bool outcome_room(const pst_core_t *c);
 void outcome_retry_stored(pst_core_t *c, op_t *op);
 /* Ends a job that no worker answered for. */
 void outcome_end_job(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot, const pst_job_header_t *h,
@@ -472,6 +478,7 @@ void outcome_send_appends(pst_core_t *c);
 void outcome_append_stored(pst_core_t *c, op_t *op);
 void receipt_done(pst_core_t *c, receipt_t *r);
 void append_recycle(pst_core_t *c, append_t *a);
+void append_free_all(pst_core_t *c);
 
 /* stats.c */
 pst_seg_endpoint_t *stats_endpoint(pst_core_t *c, segment_t *s, uint32_t endpoint);

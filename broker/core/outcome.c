@@ -36,6 +36,7 @@ static append_t *append_new(pst_core_t *c, batch_t *b, segment_t *s)
     append_t *a = c->append_free;
     if (a) {
         c->append_free = (append_t *)(void *)a->link.next;
+        c->appends_kept--;
     } else {
         a = pst_calloc(1, sizeof *a);
         pst_arena_init(&a->arena, 0);
@@ -47,6 +48,21 @@ static append_t *append_new(pst_core_t *c, batch_t *b, segment_t *s)
     pst_link_init(&a->link);
     pst_link_before(&c->gathered, &a->link);
     return a;
+}
+
+static void append_free(append_t *a)
+{
+    pst_arena_release(&a->arena);
+    free(a->pack.results);
+    free(a->pack.endpoints);
+    free(a->pack.blobs);
+    free(a->endpoint_ids);
+    free(a->blobs);
+    free(a->receipts);
+    free(a->ended);
+    free(a->unretry);
+    free(a->spent);
+    free(a);
 }
 
 /* Keeps the memory for the next one.  The free list is threaded through link.next. */
@@ -62,9 +78,28 @@ void append_recycle(pst_core_t *c, append_t *a)
     a->pack.results_n = a->pack.blobs_n = a->pack.endpoints_n = 0;
     a->receipts_n = a->unretry_n = a->spent_n = 0;
     a->bytes = 0;
+    if (c->appends_kept == APPENDS_KEPT_MAX) {
+        append_free(a);
+        return;
+    }
     pst_arena_clear(&a->arena);
     a->link.next = (pst_link_t *)(void *)c->append_free;
     c->append_free = a;
+    c->appends_kept++;
+}
+
+void append_free_all(pst_core_t *c)
+{
+    while (c->append_free) {
+        append_t *a = c->append_free;
+        c->append_free = (append_t *)(void *)a->link.next;
+        append_free(a);
+    }
+}
+
+bool outcome_room(const pst_core_t *c)
+{
+    return c->appends_out < APPENDS_OUT_MAX;
 }
 
 static uint16_t append_endpoint(pst_core_t *c, append_t *a, uint32_t id)
@@ -143,6 +178,7 @@ static void send_append(pst_core_t *c, append_t *a)
     pst_link_before(&s->sent, &a->link);
     s->gathering = NULL;
     s->in_flight++;
+    c->appends_out++;
     op_t *op;
     pst_store_op_t *st = core_store(c, PST_STORE_APPEND, a->batch, &op);
     op->append = a;
@@ -174,6 +210,8 @@ void outcome_append_stored(pst_core_t *c, op_t *op)
     append_t *a = op->append;
     segment_t *s = a->segment;
     s->in_flight--;
+    c->appends_out--;
+    sched_resume(c, op->batch);
     s->stored_n = PST_MAX(s->stored_n, a->n + 1);
     core_notice(c, PST_NOTICE_RESULTS, &op->batch->id);
     append_recycle(c, a);

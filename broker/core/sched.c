@@ -165,6 +165,15 @@ void sched_loaded(pst_core_t *c, batch_t *b, uint32_t pack)
         sched_activate(c, f);
 }
 
+void sched_resume(pst_core_t *c, batch_t *b)
+{
+    for (pst_link_t *x = b->flows.next; x != &b->flows; x = x->next) {
+        flow_t *f = PST_CONTAINER(x, flow_t, of_batch);
+        if (f->state == FLOW_LOADING && f->route->candidates_n == 0)
+            sched_activate(c, f);
+    }
+}
+
 /* ---- sending ---------------------------------------------------------------------------------------------------------- */
 
 #define GROUPS_MAX 16
@@ -501,6 +510,8 @@ static visit_t visit_fresh(run_t *r)
         return VISIT_LOADING;
     pack_touch(c, p->live);
     if (f->route->candidates_n == 0) {
+        if (!outcome_room(c))
+            return VISIT_LOADING; /* sched_resume comes when the store has caught up */
         end_slots(c, b, r->pack, 0, p->jobs);
         f->deficit -= QUANTUM_TOKENS;
         c->step_jobs += p->jobs;
@@ -624,7 +635,7 @@ static void drain_prefetch(pst_core_t *c, batch_t *b)
 
 static void drain_batch(pst_core_t *c, batch_t *b)
 {
-    while (b->drain_next < b->packs_n && c->step_jobs < DISPATCH_MAX_STEP) {
+    while (b->drain_next < b->packs_n && c->step_jobs < DISPATCH_MAX_STEP && outcome_room(c)) {
         pack_t *p = &b->packs[b->drain_next];
         if (pack_must_end(b, p)) {
             if (!pack_is_open(p))

@@ -122,7 +122,8 @@ static pst_err_t open_store(pst_broker_t *b, const char *url, pst_buf_t *words)
         return PST_E_CONFIG;
     }
     pst_redis_opts_t o = {.url = url, .durability = b->config->durability, .room_bytes_max = STORE_ROOM_BYTES};
-    pst_store_events_t ev = {pst_engine_stored, pst_engine_store_state, pst_engine_store_room, pst_engine_store_fatal, b};
+    pst_store_events_t ev = {.answer = pst_engine_stored, .state = pst_engine_store_state, .room = pst_engine_store_room,
+                             .fatal = pst_engine_store_fatal, .arg = b};
     pst_errbuf_t eb = {""};
     pst_err_t e = pst_redis_open(b->loop, &o, &ev, &b->store, &eb);
     if (e)

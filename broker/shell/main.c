@@ -9,8 +9,8 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 static const char help[] =
     "usage: penstock-broker [options]\n"
-    "Takes batches from clients, keeps them in Redis and has workers run them.  SIGTERM or SIGINT stops it: nothing is\n"
-    "lost, and the next one goes on where it stopped.  SIGHUP reads providers and models again.\n"
+    "Takes batches from clients, keeps them in Redis and has workers run them.  SIGTERM or SIGINT stops it:\n"
+    "nothing is lost, and the next one goes on where it stopped.  SIGHUP reads providers and models again.\n"
     "\n"
     "  --redis URL          redis://[USER:PASSWORD@]HOST[:PORT][/DB] or unix:///PATH (default: redis.url)\n"
     "  --clients ADDR       where clients connect (default: broker.clients, tcp://127.0.0.1:7701)\n"

@@ -25,7 +25,8 @@ struct pst_metrics {
 
 static void counter(pst_buf_t *out, const char *name, const char *help, uint64_t value)
 {
-    pst_buf_printf(out, "# HELP penstock_broker_%s_total %s\n# TYPE penstock_broker_%s_total counter\n", name, help, name);
+    pst_buf_printf(out, "# HELP penstock_broker_%s_total %s\n# TYPE penstock_broker_%s_total counter\n", name, help,
+                   name);
     pst_buf_printf(out, "penstock_broker_%s_total %llu\n", name, (unsigned long long)value);
 }
 

@@ -1,5 +1,5 @@
-/* metrics.h - Prometheus text at broker.metrics: GET /metrics, and /healthz for a supervisor.  libmicrohttpd runs in our
- * loop, on its own epoll descriptor. */
+/* metrics.h - Prometheus text at broker.metrics: GET /metrics, and /healthz for a supervisor.  libmicrohttpd runs in
+ * our loop, on its own epoll descriptor. */
 #ifndef PST_METRICS_H
 #define PST_METRICS_H
 

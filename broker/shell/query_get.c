@@ -2,8 +2,8 @@
  *
  *   packs that may hold it --> their headers, a few at a time --> found --> its state, or its result pack
  *
- * For a batch that runs the core names packs and states; for one that has ended both are read from the store, segment by
- * segment: directory, headers, and `idx`, which says where the result of each of its jobs lies. */
+ * For a batch that runs the core names packs and states; for one that has ended both are read from the store, segment
+ * by segment: directory, headers, and `idx`, which says where the result of each of its jobs lies. */
 #include "query_internal.h"
 
 #define HEADERS_PER_READ 16
@@ -19,7 +19,7 @@ typedef struct get {
     uint32_t packs[HEADERS_PER_READ];
     uint32_t packs_n;
     uint32_t segment;
-    uint32_t next;           /* runs: the core's place to go on; ended: next entry of the directory; UINT32_MAX: no more */
+    uint32_t next;           /* runs: the core's place to go on, UINT32_MAX: none; ended: entry of the directory */
     /* of an ended batch */
     bool ended;
     uint32_t segments;
@@ -107,7 +107,9 @@ static void answer_ended(get_t *g, uint32_t pack, uint16_t slot)
 
 static bool is_it(const get_t *g, const pst_job_header_t *j)
 {
-    return g->by_index ? j->index == g->index : j->custom_id.p && pst_view_eq(j->custom_id, pst_blob_view(g->custom_id));
+    if (g->by_index)
+        return j->index == g->index;
+    return j->custom_id.p && pst_view_eq(j->custom_id, pst_blob_view(g->custom_id));
 }
 
 /* *ret_slot of the job in these headers. */

@@ -1,4 +1,4 @@
-/* query_list.c - LIST: ids from the store, then each batch's account from the core or, if it has ended, from the store. */
+/* query_list.c - LIST: ids from the store, then each batch's account: from the core, or if it has ended from the store. */
 #include "proc/clock.h"
 #include "query_internal.h"
 

@@ -17,7 +17,7 @@
 #define HANDSHAKE_MS 5000
 #define BACKLOG 1024
 #define FULL_RETRY (2 * PST_MS)      /* a peer's queue was full: libzmq does not say when it no longer is */
-#define PAUSE (PST_PEER_LOST_MS / 4 * PST_MS) /* late by so much: this process stood still, the others were not silent */
+#define PAUSE (PST_PEER_LOST_MS / 4 * PST_MS) /* late by so much: we stood still, the others were not silent */
 
 #define HEARTBEAT (PST_HEARTBEAT_MS * PST_MS)
 #define LOST (PST_PEER_LOST_MS * PST_MS)
