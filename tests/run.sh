@@ -16,7 +16,7 @@ tests/packages.sh test
 
 echo "== build"
 cmake --preset release >/dev/null
-cmake --build --preset release -- -k 0
+cmake --build --preset release
 
 failed=0
 echo "== unit, simulator, corpus, lint, integration"

@@ -32,6 +32,7 @@ typedef struct pool {
     pst_http_target_t *target; /* NULL: answers by itself */
     uint32_t capacity;         /* 0: not served */
     pst_ns_t delay;            /* of an answer that it gives by itself */
+    uint32_t answer_bytes;     /* of its text, at least */
     pst_link_t queue, live;    /* pst_run_t.link */
     uint32_t queued, lives;
     pst_link_t endpoints;      /* endpoint_t.link */
@@ -273,6 +274,7 @@ static const char *prepare(pst_run_t *r, exchange_t *x)
         .endpoint = {r->endpoint->model, r->endpoint->max_output, r->endpoint->flags},
         .random = pst_rng_next(&r->pools->rng),
         .wall_s = r->pools->wall_ms / 1000,
+        .answer_bytes = r->pool->answer_bytes,
     };
     return NULL;
 }
@@ -628,6 +630,7 @@ static void serve(pst_pools_t *p, plan_t *plan, const pst_pool_choice_t *choice)
     pool->target = pst_take(&plan->target);
     pool->adapter = plan->adapter;
     pool->delay = c->echo_delay;
+    pool->answer_bytes = c->echo_bytes;
     uint32_t jobs = choice->concurrency ? choice->concurrency : c->limits.concurrency;
     pool->capacity = PST_MIN(jobs ? jobs : PST_POOL_CAPACITY_DEFAULT, PST_POOLS_RUNS_MAX);
     pst_log(PST_LOG_INFO, "provider.served", "provider=%s api=%s calls_max=%u", c->name, c->api,

@@ -33,6 +33,7 @@ typedef struct pst_task {
     pst_endpoint_opts_t endpoint;
     uint64_t random;                 /* for ids that must be made up: one value an attempt */
     uint64_t wall_s;                 /* seconds since 1970, for `created` */
+    uint32_t answer_bytes;           /* echo: a text is padded to so many bytes; 0: as it was asked */
 } pst_task_t;
 
 typedef struct pst_http_header {

@@ -34,8 +34,16 @@ static size_t put_inside(pst_buf_t *b, const pst_json_t *j, uint32_t content)
     return n;
 }
 
-/* The content of the last message of role user (NONE if there is none) and the bytes of them
+/* The text of an answer: what was asked, padded to the size the configuration wants.  Its tokens. */
+static uint64_t put_text(pst_buf_t *b, const pst_task_t *task, uint32_t content)
+{
+    size_t n = put_inside(b, task->body, content);
+    for (; n < task->answer_bytes; n++)
+        pst_buf_putc(b, '.');
+    return tokens_of(n);
+}
 
+/* The content of the last message of role user (NONE if there is none) and the bytes of them
  * all. */
 static uint32_t last_user(const pst_json_t *j, uint32_t messages, size_t *ret_bytes)
 {
@@ -58,19 +66,19 @@ static void put_chat(pst_buf_t *b, const pst_task_t *task, pst_usage_t *u)
                      PST_JSON_NONE);
     pst_buf_puts(b,
                  ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"");
-    u->output = tokens_of(put_inside(b, task->body, content));
+    u->output = put_text(b, task, content);
     u->input = tokens_of(bytes);
     pst_buf_puts(b, "\",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"stop\"}]");
     pst_answer_end(b, u);
 }
 
-static void put_completion_choice(pst_buf_t *b, const pst_json_t *j, uint32_t prompt,
+static void put_completion_choice(pst_buf_t *b, const pst_task_t *task, uint32_t prompt,
                                   uint32_t index, pst_usage_t *u)
 {
     pst_buf_puts(b, index ? ",{\"index\":" : "{\"index\":");
     pst_put_digits(b, index);
     pst_buf_puts(b, ",\"text\":\"");
-    u->output += tokens_of(put_inside(b, j, prompt));
+    u->output += put_text(b, task, prompt);
     pst_buf_puts(b, "\",\"logprobs\":null,\"finish_reason\":\"stop\"}");
 }
 
@@ -83,10 +91,10 @@ static void put_completion(pst_buf_t *b, const pst_task_t *task, pst_usage_t *u)
     pst_buf_puts(b, ",\"choices\":[");
     if (pst_json_is(j, prompt, PST_JSON_ARRAY) && pst_json_is(j, item, PST_JSON_STRING)) {
         for (; item != PST_JSON_NONE; item = pst_json_after(j, prompt, item))
-            put_completion_choice(b, j, item, n++, u);
+            put_completion_choice(b, task, item, n++, u);
     } else {
         put_completion_choice(
-            b, j, pst_json_is(j, prompt, PST_JSON_STRING) ? prompt : PST_JSON_NONE, 0, u);
+            b, task, pst_json_is(j, prompt, PST_JSON_STRING) ? prompt : PST_JSON_NONE, 0, u);
     }
     pst_buf_putc(b, ']');
     u->input = u->output;
@@ -141,7 +149,7 @@ static void put_response(pst_buf_t *b, const pst_task_t *task, pst_usage_t *u)
     pst_put_made_id(b, "msg_", task->random, 1);
     pst_buf_puts(b, ",\"status\":\"completed\",\"role\":\"assistant\",\"content\":"
                     "[{\"type\":\"output_text\",\"annotations\":[],\"text\":\"");
-    u->output = tokens_of(put_inside(b, j, text));
+    u->output = put_text(b, task, text);
     u->input = tokens_of(bytes);
     pst_buf_puts(b, "\"}]}],\"usage\":{");
     pst_put_count(b, "input_tokens", u->input);
