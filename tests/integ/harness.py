@@ -77,7 +77,7 @@ gateway: {{ listen: "127.0.0.1:{gateway}" }}
   simopenai: {{ api: openai, base_url: "http://127.0.0.1:{provider}/v1", api_key: good-key, limits: {{ {limits} }} }}
   simanthropic: {{ api: anthropic, base_url: "http://127.0.0.1:{provider}", api_key: good-key, limits: {{ {limits} }} }}
   simgemini: {{ api: gemini, base_url: "http://127.0.0.1:{provider}/v1beta", api_key: good-key, limits: {{ {limits} }} }}
-  echo: {{ api: echo }}
+  echo: {{ api: echo, answer_bytes: 100b }}
 models:
   test/gpt: [ {{ provider: simopenai, model: gpt-test, price: {{ input: 1, output: 2 }} }} ]
   test/claude: [ {{ provider: simanthropic, model: claude-test, price: {{ input: 3, output: 4 }} }} ]

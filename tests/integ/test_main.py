@@ -112,6 +112,15 @@ class WholePath(Case):
                 elif "[[500]]" not in text:
                     self.assertEqual(text_of(r), f"echo:{text} {k}", where)
 
+    def test_a_provider_without_models_serves_any_and_echo_pads(self):
+        c = self.cluster()
+        path = write_lines(os.path.join(c.dir, "in.jsonl"), [line(0, "echo/any/thing", "hi")])
+        batch = c.run("submit", path).stdout.strip()
+        c.wait(batch)
+        (result,) = c.results(batch)
+        self.assertEqual(text_of(result), "hi" + "." * 98)
+        self.assertEqual((result["penstock"]["provider"], result["penstock"]["model"]), ("echo", "any/thing"))
+
     def test_a_refused_key_parks_and_a_good_one_resumes(self):
         p = self.provider("--good-key", "another")
         c = self.cluster(p)
