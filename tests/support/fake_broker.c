@@ -606,7 +606,7 @@ static void run_jobs(broker_t *b, uint32_t jobs)
         while (b->up && send_tasks(b))
             ;
         step(b);
-        if (b->o.every)
+        if (b->o.every && b->ended < jobs) /* not behind the last: the worker is stopped then, with a session */
             misbehave(b);
     }
 }
