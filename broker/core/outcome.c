@@ -558,7 +558,7 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
         return;
     }
     count_call(c, n);
-    if (j->endpoint != NONE) /* NONE: adopted after a restart, nothing was reserved here */
+    if (j->input || j->output) /* neither: adopted after a restart, nothing was reserved here */
         settle_budgets(c, n);
     job_leave_worker(c, j);
     j->endpoint = n->endpoint;

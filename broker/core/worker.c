@@ -66,6 +66,33 @@ static void set_pools(pst_core_t *c, worker_t *w, const pst_core_pool_t *pools, 
     }
 }
 
+/* The endpoint an adopted job must be running at: the only candidate of its route that this worker serves; NONE if there is
+ * no telling.  With it the job counts against the limits of concurrency, which a restart must not make us forget. */
+static uint32_t only_endpoint(const pst_core_t *c, const worker_t *w, const route_t *r)
+{
+    uint32_t found = NONE;
+    for (uint32_t i = 0; i < r->candidates_n; i++) {
+        uint32_t e = r->candidates[i].endpoint;
+        if (e == found || !worker_pool(w, c->endpoints[e]->provider))
+            continue;
+        if (found != NONE)
+            return NONE;
+        found = e;
+    }
+    return found;
+}
+
+static void occupy(pst_core_t *c, worker_t *w, job_t *j, uint32_t endpoint)
+{
+    j->endpoint = endpoint;
+    if (endpoint == NONE)
+        return; /* its outcome will tell */
+    endpoint_t *e = c->endpoints[endpoint];
+    e->in_flight++;
+    c->providers[e->provider]->in_flight++;
+    pool_take(c, worker_pool(w, e->provider));
+}
+
 /* The worker says it still runs this job (or holds its outcome): it must not be sent again. */
 static void adopt(pst_core_t *c, worker_t *w, const pst_task_ref_t *ref)
 {
@@ -95,7 +122,8 @@ static void adopt(pst_core_t *c, worker_t *w, const pst_task_ref_t *ref)
     j->dispatch = ref->dispatch;
     j->worker = w;
     j->started = c->now;
-    j->endpoint = NONE; /* its outcome will tell */
+    j->input = j->output = 0;
+    occupy(c, w, j, only_endpoint(c, w, c->routes[p->route]));
     pst_link_before(&w->running, &j->link);
     b->running++;
     c->gauge.jobs_running++;
@@ -111,9 +139,9 @@ void worker_on_hello(pst_core_t *c, const pst_event_t *ev)
     pst_link_before(&c->worker_list, &w->link);
     pst_map_set(&c->workers, &peer, sizeof peer, w);
     c->gauge.workers++;
+    set_pools(c, w, ev->u.worker.pools, ev->u.worker.pools_n);
     for (uint32_t i = 0; i < ev->u.worker.running_n; i++)
         adopt(c, w, &ev->u.worker.running[i]);
-    set_pools(c, w, ev->u.worker.pools, ev->u.worker.pools_n);
 }
 
 void worker_on_capacity(pst_core_t *c, const pst_event_t *ev)

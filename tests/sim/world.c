@@ -927,6 +927,10 @@ static void check_at_end(world_t *w)
     pst_core_gauges_t g;
     pst_event_t ev = {.type = PST_EV_TICK};
     sim_step(w, &ev);
+    pst_core_endpoint_state_t e;
+    for (uint32_t i = 0; pst_core_endpoint_at(w->core, i, &e); i++)
+        if (e.in_flight)
+            sim_fail(w, "%u calls in flight are left of nothing", e.in_flight);
     pst_core_gauges(w->core, &g);
     if (g.jobs_running || g.jobs_waiting || g.jobs_queued)
         sim_fail(w, "%u running, %u waiting, %llu queued jobs are left of nothing", g.jobs_running, g.jobs_waiting,

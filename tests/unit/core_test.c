@@ -773,6 +773,35 @@ static void a_restarted_core_repeats_no_call_of_a_live_worker(void **state)
     world_free(w);
 }
 
+static void an_adopted_call_counts_against_the_limit(void **state)
+{
+    (void)state;
+    world_t *w = world_new();
+    pst_core_provider_t p = {.name = PST_VIEW_LIT("alpha"), .urls = 1, .concurrency = 3};
+    pst_core_endpoint_t e = {.model = PST_VIEW_LIT("only-a"), .price_input = 1, .price_output = 1};
+    pst_core_model_t m = {PST_VIEW_LIT("one"), 0, 1};
+    pst_core_config_t c = {&p, 1, &e, 1, &m, 1};
+    pst_event_t ev = {.type = PST_EV_CONFIG};
+    ev.u.config = &c;
+    run(w, &ev);
+    hello(w, WORKER, 64, NULL, 0);
+    submit(w, (wish_t){.models = {"one"}});
+    assert_int_equal(w->tasks_n, 3);
+    pst_task_ref_t running[2] = {w->tasks[0].ref, w->tasks[1].ref};
+    hello(w, WORKER + 1, 64, running, 2); /* the same calls, in a new session */
+    ev = (pst_event_t){.type = PST_EV_WORKER_GONE};
+    ev.u.worker.worker = WORKER;
+    run(w, &ev);
+    assert_int_equal(w->tasks_n, 4); /* two adopted, one given back: there is room for just that one */
+    for (uint32_t i = 0; i < w->tasks_n; i++) {
+        task_t t = w->tasks[i];
+        if (i != 2)
+            outcome_from(w, WORKER + 1, &t, DONE);
+    }
+    assert_int_equal(w->end_status, PST_BATCH_COMPLETED);
+    world_free(w);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -796,6 +825,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(idempotency_key_is_claimed_before_the_batch_counts),
         cmocka_unit_test(packs_that_do_not_fit_in_memory_are_read_back),
         cmocka_unit_test(a_restarted_core_repeats_no_call_of_a_live_worker),
+        cmocka_unit_test(an_adopted_call_counts_against_the_limit),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
