@@ -68,7 +68,8 @@ class Crash(Case):
 
         for _ in range(ROUNDS):
             stats = self.run_and_kill(kill)
-            self.assertLessEqual(stats["repeated_texts"], 600)
+            # 600 in flight, and the answers that were on their way to Redis: no more than as many again
+            self.assertLessEqual(stats["repeated_texts"], 1200)
 
     def test_client(self):
         self.begin()
