@@ -9,15 +9,10 @@
  *     (OpenRouter's rule), so that the cheaper ones come first and the shares are exact over any stretch. */
 #include "core/internal.h"
 
-static bool name_matches(pst_view_t wish, const char *provider)
-{
-    return pst_view_eqs(wish, provider);
-}
-
 static int name_index(const pst_names_t *names, const char *provider)
 {
     for (uint32_t i = 0; i < names->n; i++)
-        if (name_matches(names->v[i], provider))
+        if (pst_view_eqs(names->v[i], provider))
             return (int)i;
     return -1;
 }

@@ -105,7 +105,7 @@ typedef struct call { /* a task at a worker */
 } call_t;
 
 typedef struct worker {
-    bool alive, session, draining;
+    bool alive, session;
     uint32_t life;       /* of the process */
     uint32_t link;       /* of the session: both directions die with it */
     pst_peer_t peer;
@@ -117,7 +117,7 @@ typedef struct worker {
 typedef struct client {
     uint32_t batch;      /* in world->batch */
     uint32_t life;
-    bool sent_cancel, knows_accepted, aborted;
+    bool knows_accepted;
     pst_ns_t to_broker;
 } client_t;
 
@@ -131,14 +131,13 @@ typedef struct batch_plan {
     bool cancel;
     bool accepted_told;  /* some client got ACCEPTED */
     uint16_t done_calls[SIM_JOBS_MAX];
-    uint16_t live_calls[SIM_JOBS_MAX];
 } batch_plan_t;
 
 typedef struct provider_model {
     char name[16];
     uint64_t rpm;
     uint32_t concurrency;
-    uint32_t in_flight, in_flight_max;
+    uint32_t in_flight;
     uint64_t calls;
     pst_ns_t outage_until, bad_key_until;
     double p_error, p_429, p_final;

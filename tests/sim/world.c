@@ -285,7 +285,6 @@ static void provider_answers(world_t *w, void *arg)
     p->in_flight--;
     batch_plan_t *plan = sim_plan(w, &a->ref.batch);
     uint32_t n = ordinal(w, &a->ref);
-    plan->live_calls[n]--;
     decide(w, c, p);
     c->done = true;
     if (c->verdict == PST_VERDICT_DONE && ++plan->done_calls[n] > 1 && !w->losses)
@@ -338,7 +337,6 @@ static void start_call(world_t *w, uint32_t at, const pst_task_ref_t *ref, uint3
     provider_model_t *p = &w->provider[provider];
     p->calls++;
     p->in_flight++;
-    sim_plan(w, &ref->batch)->live_calls[ordinal(w, ref)]++;
     check_call(w, at, ref, p);
     answer_t *a = pst_calloc(1, sizeof *a);
     *a = (answer_t){at, *ref, provider};
@@ -351,10 +349,8 @@ static void drop_call(world_t *w, worker_t *k, call_t *gone)
         if (*c != gone)
             continue;
         *c = gone->next;
-        if (!gone->done) {
+        if (!gone->done)
             w->provider[gone->endpoint].in_flight--;
-            sim_plan(w, &gone->ref.batch)->live_calls[ordinal(w, &gone->ref)]--;
-        }
         free(gone);
         return;
     }
@@ -691,7 +687,6 @@ static void client_dies(world_t *w, void *arg)
     batch_plan_t *b = &w->batch[w->batches_n];
     *b = *old;
     memset(b->done_calls, 0, sizeof b->done_calls);
-    memset(b->live_calls, 0, sizeof b->live_calls);
     b->accepted_told = false;
     b->id.b[15] = (uint8_t)(100 + w->batches_n);
     uint32_t fresh = w->clients_n++;
