@@ -1,6 +1,6 @@
 /* tokens.c - one pass over the text, a run at a time: blanks, punctuation, or a word.  A word is priced by its length
- * and by the costliest script in it; ideographs, kana, hangul and emoji are priced one by one.  ASCII runs are
- * skipped by a table of bytes, because this pass costs as much as everything else that is done to a line. */
+ * and by the costliest script in it; ideographs, kana, hangul and emoji are priced one by one.  Plain prose is counted
+ * 64 bytes at a time, to the same sum: this pass would otherwise cost as much as all else that is done to a line. */
 #include "lib/tokens.h"
 
 #include <endian.h>
@@ -65,6 +65,8 @@ typedef struct scan {
     uint64_t total;          /* 1/1000 tokens */
     bytes_t unbroken;        /* just past the last blank, and the total there */
     uint64_t unbroken_total;
+    bytes_t try_prose;       /* where a window is worth a try again */
+    size_t wait;             /* bytes to there after the next that is not */
 } scan_t;
 
 /* Characters that are not plain ASCII. */
@@ -281,63 +283,131 @@ static void take_look(scan_t *s)
         take_blank(s);
 }
 
-/* How many of the eight bytes at p, from the first on, are ASCII letters.  No branch a letter: where a word ends is
- * what a processor cannot guess. */
-static unsigned count_letters(bytes_t p)
+/* What most texts consist of: words of ASCII letters, blanks, and a few signs between them.  64 bytes are looked at
+ * together, a bit a byte, without a branch a word: where words end is what a processor cannot guess. */
+#define WINDOW 64
+#define WINDOW_POOR 16 /* bytes gained; after fewer it is not tried again at once, but WAIT_MIN to WAIT_MAX bytes on */
+#define WAIT_MIN 8
+#define WAIT_MAX 256
+
+typedef struct window {
+    uint64_t letters, capitals, blanks, puncts;
+} window_t;
+
+typedef int8_t sixteen_t __attribute__((vector_size(16)));
+
+#define ALL(byte) ((sixteen_t){0} + (int8_t)(byte))
+
+/* Of sixteen bytes that are 0 or 0xff each, a bit each. */
+static inline uint64_t mask_of(sixteen_t v)
 {
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-    uint64_t w;
-    memcpy(&w, p, sizeof w);
-    w = le64toh(w);
-    uint64_t low = (w & EACH(0x7f)) | EACH(0x20); /* no carry from byte to byte */
-    uint64_t from_a = low + EACH(0x80 - 'a');
-    uint64_t past_z = low + EACH(0x80 - ('z' + 1));
-    uint64_t others = ~(from_a & ~past_z & ~w) & EACH(0x80);
-    return others ? (unsigned)__builtin_ctzll(others) / 8 : 8;
-#undef EACH
+#ifdef __SSE2__
+    typedef char chars_t __attribute__((vector_size(16)));
+    return (unsigned)__builtin_ia32_pmovmskb128((chars_t)v);
+#else
+    uint64_t half[2];
+    memcpy(half, &v, sizeof half);
+    uint64_t mask = 0;
+    for (unsigned i = 0; i < 2; i++)
+        mask |= ((le64toh(half[i]) & UINT64_C(0x0101010101010101)) * UINT64_C(0x0102040810204080) >> 56) << 8 * i;
+    return mask;
+#endif
 }
 
-/* Eight letters in lower case. */
-static bool all_lower(bytes_t p)
+/* Bytes from 0x80 on are negative, so they lie between no two of the others. */
+static void look(bytes_t p, window_t *ret)
 {
-    uint64_t w, case_bits = UINT64_C(0x2020202020202020);
-    memcpy(&w, p, sizeof w);
-    return (w & case_bits) == case_bits;
+    *ret = (window_t){0};
+    for (unsigned i = 0; i < WINDOW; i += 16) {
+        sixteen_t v;
+        memcpy(&v, p + i, sizeof v);
+        sixteen_t lower = v | ALL(0x20);
+        sixteen_t letter = (sixteen_t)((lower >= ALL('a')) & (lower <= ALL('z')));
+        sixteen_t word = letter | (sixteen_t)(v == ALL('\''));
+        sixteen_t digit = (sixteen_t)((v >= ALL('0')) & (v <= ALL('9')));
+        sixteen_t sign = (sixteen_t)((v > ALL(' ')) & (v <= ALL('~'))) & ~(word | digit | (sixteen_t)(v == ALL('\\')));
+        ret->letters |= mask_of(word) << i;
+        ret->capitals |= mask_of(letter & (sixteen_t)(v < ALL('a'))) << i;
+        ret->puncts |= mask_of(sign) << i;
+        ret->blanks |= mask_of((sixteen_t)(v == ALL(' '))) << i;
+    }
 }
 
-#define PROSE_WINDOW 16 /* bytes looked at for a word */
+static inline unsigned count(uint64_t bits_)
+{
+    return (unsigned)__builtin_popcountll(bits_);
+}
 
-/* What most texts consist of: words of ASCII letters with lone blanks between them, which cost nothing.  Stops before
- * anything else. */
+/* Words as long as the vocabulary's longest which have a capital in them cost a token more. */
+static unsigned count_capitalized(uint64_t words, uint64_t capitals)
+{
+    unsigned n = 0;
+    for (uint64_t at = capitals ? words : 0; at; at &= at - 1)
+        n += (capitals >> __builtin_ctzll(at) & 0xff) != 0;
+    return n;
+}
+
+/* The price of words and signs, in tokens; UINT32_MAX if one is too long.  Bit i of x##N: at least N in a row from
+ * byte i on. */
+static uint32_t price(const window_t *w)
+{
+    _Static_assert(WORD_KNOWN == 8 && WORD_PIECE == 7 && PUNCT_RUN == 6, "the steps below are theirs");
+    uint64_t x1 = w->letters, first = x1 & ~(x1 << 1);
+    uint64_t x2 = x1 & x1 >> 1, x4 = x2 & x2 >> 2, x8 = x4 & x4 >> 4, x9 = x8 & x1 >> 8, x15 = x8 & x8 >> 7;
+    uint64_t p2 = w->puncts & w->puncts >> 1, p4 = p2 & p2 >> 2;
+    if ((x15 & x15 >> 7) | (p4 & p4 >> 3))
+        return UINT32_MAX;
+    uint64_t sign = w->puncts & ~(w->puncts << 1);
+    return count(first | sign) + count(first & x9) + (x15 ? count(first & x15) : 0) +
+           count_capitalized(first & x8 & ~x9, w->capitals);
+}
+
+/* Up to the window's last blank; what is not words, blanks and signs is left to the others, from the blank before it
+ * on.  Returns the bytes taken. */
+static unsigned take_window(scan_t *s)
+{
+    window_t w;
+    unsigned char padded[WINDOW] = {0};
+    size_t left = (size_t)(s->end - s->p);
+    if (left < WINDOW)
+        memcpy(padded, s->p, left);
+    look(left < WINDOW ? padded : s->p, &w);
+    uint64_t others = ~(w.letters | w.blanks | w.puncts);
+    w.blanks &= others ? (others & -others) - 1 : ~UINT64_C(0);
+    if (w.blanks == 0 || s->p + __builtin_ctzll(w.blanks) - s->unbroken > UNBROKEN_MAX)
+        return 0;
+    unsigned n = WINDOW - (unsigned)__builtin_clzll(w.blanks);
+    uint64_t taken = ~UINT64_C(0) >> (WINDOW - n);
+    w.letters &= taken;
+    w.puncts &= taken;
+    uint32_t tokens = price(&w);
+    if (tokens == UINT32_MAX)
+        return 0;
+    s->total += 1000 * (uint64_t)tokens;
+    s->after_punct = false;
+    s->p += n;
+    s->unbroken = s->p;
+    s->unbroken_total = s->total;
+    return n;
+}
+
+/* Text that is no prose is not looked at again and again: after each window that gained little, later. */
 static void skip_prose(scan_t *s)
 {
-    static const uint16_t price[PROSE_WINDOW] = {
-        0, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 2000, 2000, 2000, 2000, 2000, 2000, 3000,
-    };
-    _Static_assert(WORD_KNOWN == 8 && WORD_PIECE == 7, "the table is theirs");
-    while (s->end - s->p > PROSE_WINDOW) {
-        unsigned more = count_letters(s->p + 8);
-        unsigned n = count_letters(s->p);
-        n += n == 8 ? more : 0;
-        if (n == 0 || n == PROSE_WINDOW || (n == WORD_KNOWN && !all_lower(s->p)))
-            return;
-        unsigned after = bits[s->p[n]];
-        if (after & (WORD | LOOK))
-            return;
-        s->p += n;
-        s->total += price[n];
-        s->after_punct = false;
-        if (after != B || !(bits[s->p[1]] & (WORD | P)))
-            return;
-        end_unbroken(s, s->p);
-        s->unbroken = ++s->p;
-        s->unbroken_total = s->total;
+    while (s->p < s->end && s->p >= s->try_prose) {
+        if (take_window(s) >= WINDOW_POOR) {
+            s->wait = WAIT_MIN;
+            continue;
+        }
+        s->try_prose = s->p + PST_MIN((size_t)(s->end - s->p), s->wait);
+        s->wait = PST_MIN(s->wait * 2, (size_t)WAIT_MAX);
     }
 }
 
 uint64_t pst_tokens_milli(pst_view_t text, bool escaped)
 {
-    scan_t s = {.p = (bytes_t)text.p, .end = (bytes_t)text.p + text.n, .escaped = escaped, .unbroken = (bytes_t)text.p};
+    scan_t s = {.p = (bytes_t)text.p, .end = (bytes_t)text.p + text.n, .escaped = escaped, .unbroken = (bytes_t)text.p,
+                .try_prose = (bytes_t)text.p, .wait = WAIT_MIN};
     while (s.p < s.end) {
         skip_prose(&s);
         if (s.p == s.end)

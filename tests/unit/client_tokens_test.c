@@ -133,6 +133,41 @@ static void fast_and_slow_agree(void **state)
     }
 }
 
+static size_t put_run(char *to, const char *from, uint32_t random, uint32_t max)
+{
+    size_t kinds = strlen(from), n = 1 + random % max;
+    for (size_t i = 0; i < n; i++)
+        to[i] = from[(random >> 8) * (i + 7) % kinds];
+    return n;
+}
+
+/* Prose, which is counted in windows, and the same with each character escaped, which is not. */
+static void windows_and_runs_agree(void **state)
+{
+    (void)state;
+    static const char *const runs[] = {"aeioklmnrst", "etaoinshrdlu", "AbCdEfGhIjK", "xyzXYZ", "'a", "0123456789", ".,;:!?-()"};
+    static const uint32_t longest[] = {8, 16, 9, 30, 4, 5, 9};
+    char plain[2100], escaped[6 * sizeof plain + 1];
+    uint32_t x = 7;
+    for (int round = 0; round < 3000; round++) {
+        size_t n = 0, end = 1 + (x = x * 1664525u + 1013904223u) % 2000;
+        while (n < end) {
+            x = x * 1664525u + 1013904223u;
+            unsigned kind = (x >> 24) % (round % 3 ? 3 : PST_COUNT(runs));
+            n += put_run(plain + n, runs[kind], x, longest[kind]);
+            x = x * 1664525u + 1013904223u;
+            n += put_run(plain + n, round % 7 ? " " : ".,", x, 2);
+            plain[n++] = ' ';
+        }
+        size_t e = 0;
+        for (size_t i = 0; i < n; i++) {
+            bool digit = plain[i] >= '0' && plain[i] <= '9'; /* which escaped would count as a letter */
+            e += (size_t)snprintf(escaped + e, 7, digit ? "%c" : "\\u%04x", (unsigned char)plain[i]);
+        }
+        assert_int_equal(pst_tokens_milli(pst_view(plain, n), false), pst_tokens_milli(pst_view(escaped, e), true));
+    }
+}
+
 /* Never more than a token a byte, and all of a text that no rule knows is read. */
 static void any_bytes(void **state)
 {
@@ -161,7 +196,8 @@ static void cache_gives_the_same(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(known_texts), cmocka_unit_test(escapes),   cmocka_unit_test(rules),
-    cmocka_unit_test(any_bytes),   cmocka_unit_test(fast_and_slow_agree), cmocka_unit_test(cache_gives_the_same),
+    cmocka_unit_test(any_bytes),   cmocka_unit_test(fast_and_slow_agree),
+    cmocka_unit_test(windows_and_runs_agree), cmocka_unit_test(cache_gives_the_same),
 };
 
 UNIT_MAIN(tests)
