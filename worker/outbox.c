@@ -1,12 +1,8 @@
 #include "outbox.h"
 
-#include <zstd.h>
-
 #include "base/list.h"
+#include "wire/codec.h"
 
-#define ZSTD_LEVEL 1
-/* Below this zstd's frame and dictionary-less start eat what it saves. */
-#define COMPRESS_BYTES_MIN 512
 /* Segments of one message: more of them seal it early. */
 #define GROUPS_MAX 32
 #define SPARE_MESSAGES_MAX 4
@@ -41,7 +37,7 @@ struct pst_outbox {
     uint64_t number;    /* of the latest sealed */
     uint32_t outcomes;
     size_t bytes;
-    ZSTD_CCtx *zstd;
+    pst_compressor_t *compressor;
     pst_buf_t packed;
 };
 
@@ -52,9 +48,8 @@ pst_outbox_t *pst_outbox_new(void)
     pst_link_init(&b->sent);
     pst_link_init(&b->spare);
     pst_buf_init(&b->packed, 0);
-    b->zstd = ZSTD_createCCtx();
-    PST_ASSERT(b->zstd);
-    PST_ASSERT(!ZSTD_isError(ZSTD_CCtx_setParameter(b->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL)));
+    b->compressor = pst_compressor_new();
+    PST_ASSERT(b->compressor);
     return b;
 }
 
@@ -87,7 +82,7 @@ void pst_outbox_destroy(pst_outbox_t **b)
     }
     if (x->open)
         free_message(x->open);
-    ZSTD_freeCCtx(x->zstd);
+    pst_compressor_destroy(&x->compressor);
     pst_buf_release(&x->packed);
     free(x);
 }
@@ -198,20 +193,14 @@ static void seal_bodies(pst_outbox_t *b, message_t *m, uint32_t at)
 {
     pst_buf_t *text = &m->group[at].text;
     pst_result_blob_t *blob = &m->wire[at].blob;
-    *blob = (pst_result_blob_t){PST_CODEC_RAW, (uint32_t)text->n, pst_buf_view(text)};
-    if (text->n < COMPRESS_BYTES_MIN)
+    pst_codec_t codec;
+    pst_view_t bytes = pst_compress(b->compressor, pst_buf_view(text), m->wire[at].outcomes_n, &b->packed, &codec);
+    *blob = (pst_result_blob_t){(uint8_t)codec, (uint32_t)text->n, bytes};
+    if (codec == PST_CODEC_RAW)
         return;
-    size_t bound = ZSTD_compressBound(text->n);
-    pst_buf_clear(&b->packed);
-    char *p = pst_buf_reserve(&b->packed, bound);
-    PST_ASSERT(p);
-    size_t n = ZSTD_compress2(b->zstd, p, bound, text->p, text->n);
-    if (ZSTD_isError(n) || n >= text->n)
-        return;
-    blob->codec = PST_CODEC_ZSTD;
-    blob->bytes = keep(m, pst_view(p, n));
-    m->bytes -= text->n - n;
-    b->bytes -= text->n - n;
+    blob->bytes = keep(m, bytes);
+    m->bytes -= text->n - bytes.n;
+    b->bytes -= text->n - bytes.n;
     if (text->cap > TEXT_KEEP_BYTES)
         pst_buf_release(text);
     pst_buf_clear(text);

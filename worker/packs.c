@@ -1,6 +1,6 @@
 #include "packs.h"
 
-#include <zstd.h>
+#include "wire/codec.h"
 
 /* Decoded headers of a pack: 256 headers, the rejected lines' messages, and room to spare. */
 #define HEADERS_ARENA_BYTES_MAX ((size_t)4 << 20)
@@ -10,7 +10,7 @@ struct pst_packs {
     pst_map_t map; /* pack_key_t -> pst_pack_t */
     pst_link_t idle; /* the longest unused first */
     size_t bytes, bytes_max;
-    ZSTD_DCtx *zstd;
+    pst_decompressor_t *decompressor;
 };
 
 typedef struct pack_key {
@@ -26,8 +26,8 @@ pst_packs_t *pst_packs_new(size_t bytes_max, uint64_t seed)
     pst_map_init(&p->map, seed);
     pst_link_init(&p->idle);
     p->bytes_max = bytes_max;
-    p->zstd = ZSTD_createDCtx();
-    PST_ASSERT(p->zstd);
+    p->decompressor = pst_decompressor_new();
+    PST_ASSERT(p->decompressor);
     return p;
 }
 
@@ -51,7 +51,7 @@ void pst_packs_destroy(pst_packs_t **p)
     while ((k = pst_map_next(&x->map, &i)))
         free_pack(k);
     pst_map_release(&x->map);
-    ZSTD_freeDCtx(x->zstd);
+    pst_decompressor_destroy(&x->decompressor);
     free(x);
 }
 
@@ -77,14 +77,7 @@ static bool decompress(pst_packs_t *p, pst_pack_t *k, pst_view_t bodies)
 {
     size_t n = k->headers.text_bytes;
     k->text = pst_alloc(PST_MAX(n, (size_t)1));
-    if (k->headers.codec == PST_CODEC_ZSTD) {
-        size_t got = ZSTD_decompressDCtx(p->zstd, k->text, n, bodies.p, bodies.n);
-        return !ZSTD_isError(got) && got == n;
-    }
-    if (k->headers.codec != PST_CODEC_RAW || bodies.n != n)
-        return false;
-    memcpy(k->text, bodies.p, n);
-    return true;
+    return pst_decompress(p->decompressor, k->headers.codec, bodies, k->text, n) == PST_OK;
 }
 
 static void read_bodies(pst_packs_t *p, pst_pack_t *k, pst_view_t bodies)

@@ -1,17 +1,18 @@
 #include "lib/packer.h"
 
 #include <xxhash.h>
-#include <zstd.h>
+
+#include "lib/squeeze.h"
 
 #define PACKS_OPEN_MAX 256u
 #define TEXT_BYTES_MAX ((size_t)8 << 20)
-#define LEVEL 1              /* zstd: texts of a batch share so much that more buys little */
 #define TEXT_KEEP_MAX ((size_t)2 << 20) /* a buffer that grew past this for one job is not kept */
-#define TEXT_COMPRESS_MIN 128 /* less is not worth a frame */
+#define SQUEEZE_AFTER 2u /* packs: smaller batches are done sooner without threads */
 
 /* Strings of the headers lie in `names` one after the other; their views get their addresses when the pack closes,
  * because the buffer moves while it grows. */
 typedef struct open_pack {
+    uint32_t number, segment; /* when closed */
     uint8_t url;
     uint64_t born;           /* order of opening */
     pst_buf_t route, text, names;
@@ -22,10 +23,14 @@ typedef struct open_pack {
 struct pst_packer {
     pst_pack_sink_fn *sink;
     void *arg;
-    ZSTD_CCtx *zstd;
-    pst_buf_t headers, bodies; /* of the pack being closed */
+    pst_compressor_t *compressor;
+    pst_buf_t headers, bodies; /* of the pack being handed out */
+    pst_squeeze_t *squeeze;  /* compresses closed packs; NULL: not started, or it cannot be */
+    bool squeeze_tried;
+    open_pack_t *spare[PST_SQUEEZE_TEXTS_MAX + 1]; /* handed out; they keep their memory for the next */
+    uint32_t spares;
     uint64_t key[PACKS_OPEN_MAX]; /* hash of url and route of the pack at the same place */
-    open_pack_t *open[PACKS_OPEN_MAX]; /* the first open_n are in use, the others keep their memory or are NULL */
+    open_pack_t *open[PACKS_OPEN_MAX]; /* the first open_n */
     uint32_t open_n;
     uint32_t latest;         /* place of the pack used last */
     uint64_t births;
@@ -44,7 +49,7 @@ pst_err_t pst_packer_new(pst_pack_sink_fn *sink, void *arg, pst_packer_t **ret)
         return PST_E_NOMEM;
     p->sink = sink;
     p->arg = arg;
-    p->zstd = ZSTD_createCCtx();
+    p->compressor = pst_compressor_new();
     pst_buf_init(&p->headers, PST_HEADERS_BYTES_MAX);
     pst_buf_init(&p->bodies, 0);
     pst_buf_init(&p->no_route_bytes, 0);
@@ -52,7 +57,7 @@ pst_err_t pst_packer_new(pst_pack_sink_fn *sink, void *arg, pst_packer_t **ret)
                         .max_price_completion = -1, .max_price_request = -1};
     pst_route_encode(&none, &p->no_route_bytes);
     p->no_route = pst_buf_view(&p->no_route_bytes);
-    if (!p->zstd || p->no_route_bytes.failed) {
+    if (!p->compressor || p->no_route_bytes.failed) {
         pst_packer_destroy(&p);
         return PST_E_NOMEM;
     }
@@ -71,15 +76,27 @@ static void free_pack(open_pack_t *o)
     free(o);
 }
 
+/* Closed packs on their way through the squeeze are owned by it. */
+static void forget_squeezed(pst_packer_t *p)
+{
+    pst_squeezed_t q;
+    while (p->squeeze && pst_squeeze_take(p->squeeze, true, &q))
+        free_pack(q.of);
+}
+
 void pst_packer_destroy(pst_packer_t **pp)
 {
     pst_packer_t *p = *pp;
     *pp = NULL;
     if (!p)
         return;
-    for (uint32_t i = 0; i < PACKS_OPEN_MAX; i++)
+    forget_squeezed(p);
+    pst_squeeze_destroy(&p->squeeze);
+    for (uint32_t i = 0; i < p->open_n; i++)
         free_pack(p->open[i]);
-    ZSTD_freeCCtx(p->zstd);
+    for (uint32_t i = 0; i < p->spares; i++)
+        free_pack(p->spare[i]);
+    pst_compressor_destroy(&p->compressor);
     pst_buf_release(&p->headers);
     pst_buf_release(&p->bodies);
     pst_buf_release(&p->no_route_bytes);
@@ -110,25 +127,6 @@ static void place_names(open_pack_t *o)
     }
 }
 
-/* The compressed text in p->bodies, or the text itself where compression does not pay. */
-static pst_view_t compress(pst_packer_t *p, const open_pack_t *o, uint8_t *codec)
-{
-    pst_view_t text = pst_buf_view(&o->text);
-    *codec = PST_CODEC_RAW;
-    if (text.n < TEXT_COMPRESS_MIN)
-        return text;
-    pst_buf_clear(&p->bodies);
-    size_t room = ZSTD_compressBound(text.n);
-    char *to = pst_buf_reserve(&p->bodies, room);
-    if (!to)
-        return text;
-    size_t n = ZSTD_compressCCtx(p->zstd, to, room, text.p, text.n, LEVEL);
-    if (ZSTD_isError(n) || n >= text.n)
-        return text;
-    *codec = PST_CODEC_ZSTD;
-    return pst_view(to, n);
-}
-
 /* A segment is closed before it passes its limits, unless it holds nothing yet. */
 static uint32_t take_segment(pst_packer_t *p, uint32_t jobs, uint64_t text)
 {
@@ -150,40 +148,92 @@ static void trim(pst_buf_t *b)
     pst_buf_clear(b);
 }
 
-static pst_err_t hand_out(pst_packer_t *p, open_pack_t *o)
+/* Its memory is kept for the next. */
+static void put_away(pst_packer_t *p, open_pack_t *o)
 {
-    pst_pack_headers_t h = {.url = o->url, .route = pst_buf_view(&o->route), .text_bytes = (uint32_t)o->text.n,
-                            .jobs = o->jobs, .jobs_n = o->jobs_n};
-    place_names(o);
-    pst_view_t bodies = compress(p, o, &h.codec);
-    pst_buf_clear(&p->headers);
-    pst_pack_headers_encode(&h, &p->headers);
-    if (p->headers.failed)
-        return PST_E_NOMEM;
-    pst_pack_out_t out = {.jobs = o->jobs_n, .headers = pst_buf_view(&p->headers), .bodies = bodies};
-    out.segment = take_segment(p, o->jobs_n, o->text.n);
-    out.pack = p->packs++;
-    p->jobs += o->jobs_n;
-    return p->sink(p->arg, &out);
-}
-
-/* The last open pack moves to place i; the closed one keeps its memory for the next. */
-static pst_err_t close_at(pst_packer_t *p, uint32_t i)
-{
-    open_pack_t *o = p->open[i];
-    pst_err_t e = hand_out(p, o);
-    p->text_bytes -= o->text.n;
-    trim(&p->bodies);
+    if (p->spares == PST_COUNT(p->spare)) {
+        free_pack(o);
+        return;
+    }
     trim(&o->text);
     pst_buf_clear(&o->names);
     pst_buf_clear(&o->route);
     o->jobs_n = 0;
+    p->spare[p->spares++] = o;
+}
+
+static pst_err_t hand_out(pst_packer_t *p, open_pack_t *o, pst_view_t bodies, pst_codec_t codec)
+{
+    pst_pack_headers_t h = {.url = o->url, .route = pst_buf_view(&o->route), .codec = (uint8_t)codec,
+                            .text_bytes = (uint32_t)o->text.n, .jobs = o->jobs, .jobs_n = o->jobs_n};
+    place_names(o);
+    pst_buf_clear(&p->headers);
+    pst_pack_headers_encode(&h, &p->headers);
+    pst_err_t e = p->headers.failed ? PST_E_NOMEM : PST_OK;
+    pst_pack_out_t out = {.segment = o->segment, .pack = o->number, .jobs = o->jobs_n,
+                          .headers = pst_buf_view(&p->headers), .bodies = bodies};
+    if (!e)
+        e = p->sink(p->arg, &out);
+    put_away(p, o);
+    return e;
+}
+
+/* Hands out what is compressed: all of it, or what needs no waiting. */
+static pst_err_t hand_out_squeezed(pst_packer_t *p, bool all)
+{
+    pst_squeezed_t q;
+    pst_err_t e = PST_OK;
+    while (!e && p->squeeze && pst_squeeze_take(p->squeeze, all, &q))
+        e = hand_out(p, q.of, q.bytes, q.codec);
+    return e;
+}
+
+static pst_err_t hand_out_here(pst_packer_t *p, open_pack_t *o)
+{
+    pst_err_t e = hand_out_squeezed(p, true);
+    if (e) {
+        put_away(p, o);
+        return e;
+    }
+    pst_codec_t codec;
+    pst_view_t bodies = pst_compress(p->compressor, pst_buf_view(&o->text), o->jobs_n, &p->bodies, &codec);
+    e = hand_out(p, o, bodies, codec);
+    trim(&p->bodies);
+    return e;
+}
+
+static pst_err_t hand_out_by_squeeze(pst_packer_t *p, open_pack_t *o)
+{
+    pst_err_t e = PST_OK;
+    pst_squeezed_t q;
+    if (pst_squeeze_full(p->squeeze) && pst_squeeze_take(p->squeeze, true, &q))
+        e = hand_out(p, q.of, q.bytes, q.codec);
+    pst_squeeze_put(p->squeeze, o, pst_buf_view(&o->text), o->jobs_n);
+    return e ? e : hand_out_squeezed(p, false);
+}
+
+static bool squeezes(pst_packer_t *p, const open_pack_t *o)
+{
+    if (!p->squeeze_tried && p->packs > SQUEEZE_AFTER) {
+        p->squeeze_tried = true;
+        p->squeeze = pst_squeeze_new();
+    }
+    return p->squeeze && o->text.n <= TEXT_KEEP_MAX;
+}
+
+/* The last open pack moves to place i. */
+static pst_err_t close_at(pst_packer_t *p, uint32_t i)
+{
+    open_pack_t *o = p->open[i];
     uint32_t last = --p->open_n;
     p->open[i] = p->open[last];
     p->key[i] = p->key[last];
-    p->open[last] = o;
     p->latest = 0;
-    return e;
+    p->text_bytes -= o->text.n;
+    o->segment = take_segment(p, o->jobs_n, o->text.n);
+    o->number = p->packs++;
+    p->jobs += o->jobs_n;
+    return squeezes(p, o) ? hand_out_by_squeeze(p, o) : hand_out_here(p, o);
 }
 
 static uint32_t largest(const pst_packer_t *p)
@@ -211,7 +261,7 @@ pst_err_t pst_packer_flush(pst_packer_t *p)
     pst_err_t e = PST_OK;
     while (!e && p->open_n > 0)
         e = close_at(p, oldest(p));
-    return e;
+    return e ? e : hand_out_squeezed(p, true);
 }
 
 /* Filling one. */
@@ -240,16 +290,17 @@ static pst_err_t begin(pst_packer_t *p, uint64_t key, uint8_t url, pst_view_t ro
     if (e)
         return e;
     uint32_t i = p->open_n;
-    if (!p->open[i] && !(p->open[i] = calloc(1, sizeof *p->open[i])))
+    open_pack_t *o = p->spares > 0 ? p->spare[--p->spares] : calloc(1, sizeof *o);
+    if (!o)
         return PST_E_NOMEM;
-    open_pack_t *o = p->open[i];
     o->url = url;
     o->born = p->births++;
     pst_buf_putv(&o->route, route);
     if (o->route.failed) {
-        pst_buf_clear(&o->route);
+        put_away(p, o);
         return PST_E_NOMEM;
     }
+    p->open[i] = o;
     p->key[i] = key;
     p->latest = i;
     p->open_n++;

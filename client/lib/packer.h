@@ -1,5 +1,6 @@
 /* packer.h - jobs into packs: one open pack for each distinct (url, route), closed when it is full, compressed and
- * handed to a sink; at most PACKS_OPEN_MAX of them and TEXT_BYTES_MAX of text, beyond which the largest is closed.
+ * handed to a sink, by the call that closed it or, where other threads compress, by a later one; at most PACKS_OPEN_MAX
+ * of them open and TEXT_BYTES_MAX of text in those, beyond which the largest is closed.
  * Numbers the packs and cuts the batch into segments by limits.h. */
 #ifndef PST_PACKER_H
 #define PST_PACKER_H

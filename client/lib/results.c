@@ -4,10 +4,9 @@
  * Each segment of a batch has its own row of packs and its own cursor, and a running batch may get results in any of
  * them: a segment is read until it has no more for now, then the next is asked.  Only the last of a silent round is
  * asked to wait, and the broker wakes it whichever segment gets something. */
-#include <zstd.h>
-
 #include "lib/client.h"
 #include "lib/render.h"
+#include "wire/codec.h"
 
 #define FETCH_BYTES (2u << 20)
 #define PACK_MEMORY_MAX ((size_t)64 << 20)
@@ -25,7 +24,7 @@ typedef struct opened {
     uint32_t blob;           /* whose text is in `text`; NO_BLOB: none */
     pst_buf_t text;
     pst_view_t blob_text;    /* its text, in `text` or in the pack where it is not compressed */
-    ZSTD_DCtx *zstd;
+    pst_decompressor_t *decompressor;
 } opened_t;
 
 static void opened_init(opened_t *o)
@@ -39,7 +38,7 @@ static void opened_release(opened_t *o)
 {
     pst_arena_release(&o->arena);
     pst_buf_release(&o->text);
-    ZSTD_freeDCtx(o->zstd);
+    pst_decompressor_destroy(&o->decompressor);
 }
 
 static pst_err_t open_pack(opened_t *o, pst_view_t bytes)
@@ -51,17 +50,14 @@ static pst_err_t open_pack(opened_t *o, pst_view_t bytes)
 
 static pst_err_t decompress(opened_t *o, const pst_result_blob_t *b)
 {
-    if (!o->zstd && !(o->zstd = ZSTD_createDCtx()))
+    if (!o->decompressor && !(o->decompressor = pst_decompressor_new()))
         return PST_E_NOMEM;
     pst_buf_clear(&o->text);
     char *to = pst_buf_reserve(&o->text, b->text_bytes);
     if (!to)
         return PST_E_NOMEM;
-    size_t n = ZSTD_decompressDCtx(o->zstd, to, b->text_bytes, b->bytes.p, b->bytes.n);
-    if (ZSTD_isError(n) || n != b->text_bytes)
-        return PST_E_MALFORMED;
-    o->blob_text = pst_view(to, n);
-    return PST_OK;
+    o->blob_text = pst_view(to, b->text_bytes);
+    return pst_decompress(o->decompressor, b->codec, b->bytes, to, b->text_bytes);
 }
 
 static pst_err_t open_blob(opened_t *o, uint32_t i)
@@ -72,10 +68,10 @@ static pst_err_t open_blob(opened_t *o, uint32_t i)
         return PST_OK;
     const pst_result_blob_t *b = &o->pack.blobs[i];
     pst_err_t e = PST_OK;
-    if (b->codec == PST_CODEC_ZSTD)
-        e = decompress(o, b);
-    else
+    if (b->codec == PST_CODEC_RAW)
         o->blob_text = b->bytes;
+    else
+        e = decompress(o, b);
     o->blob = e ? NO_BLOB : i;
     return e;
 }

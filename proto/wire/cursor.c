@@ -193,7 +193,7 @@ pst_result_blob_t pst_in_blob(pst_in_t *c)
 {
     pst_result_blob_t b;
     uint32_t extra = pst_in_open(c, 3);
-    b.codec = pst_in_u8(c, PST_CODEC_ZSTD);
+    b.codec = pst_in_u8(c, PST_CODEC_LZ4);
     b.text_bytes = pst_in_u32(c);
     b.bytes = pst_in_bin(c, PST_FRAME_BYTES_MAX);
     pst_in_close(c, extra);

@@ -74,7 +74,7 @@ pst_err_t pst_pack_headers_decode(pst_view_t bytes, pst_arena_t *a, pst_pack_hea
     uint32_t extra = pst_in_open(&c, FIELDS);
     h.url = pst_in_u8(&c, PST_URL_COUNT - 1);
     h.route = pst_in_bin(&c, PST_ROUTE_BYTES_MAX);
-    h.codec = pst_in_u8(&c, PST_CODEC_ZSTD);
+    h.codec = pst_in_u8(&c, PST_CODEC_LZ4);
     h.text_bytes = pst_in_u32(&c);
     h.jobs = pst_in_list(&c, a, PST_PACK_JOBS_MAX, 1 + JOB_FIELDS, sizeof *h.jobs, &h.jobs_n);
     for (uint32_t i = 0; i < h.jobs_n; i++)

@@ -103,7 +103,7 @@ typedef struct pst_job_header {
     pst_view_t message;          /* only with reject */
 } pst_job_header_t;
 
-typedef enum pst_codec { PST_CODEC_RAW = 0, PST_CODEC_ZSTD = 1 } pst_codec_t;
+typedef enum pst_codec { PST_CODEC_RAW = 0, PST_CODEC_ZSTD = 1, PST_CODEC_LZ4 = 2 } pst_codec_t;
 
 /* Headers of a pack: stored as they came.  The bodies' blob is beside them. */
 typedef struct pst_pack_headers {

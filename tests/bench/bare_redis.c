@@ -5,16 +5,15 @@
  * and bodies of each pack, GET them, SET its result pack, GET the result packs.  No function, no index, no list. */
 #include <getopt.h>
 #include <hiredis/hiredis.h>
-#include <zstd.h>
 
 #include "lib/packer.h"
 #include "prompts.h"
 #include "stopwatch.h"
+#include "wire/codec.h"
 
 /* Packs made; a run longer than that goes round.  Redis does not care that their bytes repeat, under other keys. */
 #define PACKS_MADE 64u
 #define COMMANDS_IN_FLIGHT 64u /* as many packs unanswered as the protocol lets a client have, two commands each */
-#define RESULT_LEVEL 1
 
 typedef struct pack {
     uint32_t jobs;
@@ -102,13 +101,12 @@ static void make_result_pack(bare_t *b, pack_t *p, uint32_t first)
                                     .body_offset = offset, .body_bytes = (uint32_t)text.n - offset,
                                     .attempts = &attempt, .attempts_n = 1};
     }
-    size_t room = ZSTD_compressBound(text.n);
-    char *to = pst_buf_reserve(&packed, room);
-    size_t n = to ? ZSTD_compress(to, room, text.p, text.n, RESULT_LEVEL) : 0;
-    if (n == 0 || ZSTD_isError(n))
-        fail("results", "do not compress");
+    pst_codec_t codec;
+    pst_compressor_t *c = pst_compressor_new();
+    pst_view_t bytes = pst_compress(c, pst_buf_view(&text), p->jobs, &packed, &codec);
+    pst_compressor_destroy(&c);
     pst_endpoint_name_t endpoint = {PST_VIEW_LIT("echo"), PST_VIEW_LIT("bench")};
-    pst_result_blob_t blob = {PST_CODEC_ZSTD, (uint32_t)text.n, pst_view(to, n)};
+    pst_result_blob_t blob = {(uint8_t)codec, (uint32_t)text.n, bytes};
     pst_result_pack_t r = {.endpoints = &endpoint, .endpoints_n = 1, .results = results, .results_n = p->jobs,
                            .blobs = &blob, .blobs_n = 1};
     pst_result_pack_encode(&r, &p->results);

@@ -20,10 +20,9 @@
 #include <unistd.h>
 #include <xxhash.h>
 #include <zmq.h>
-#include <zstd.h>
 
 #include "proc/clock.h"
-#include "wire/msg.h"
+#include "wire/codec.h"
 
 #define HEARTBEAT_MS 40
 #define LOST_MS 250        /* where sessions are meant to be lost */
@@ -82,7 +81,9 @@ typedef struct broker {
     pst_ns_t fault_at;
     bool bye;
     pst_arena_t arena;
-    pst_buf_t frame, text;
+    pst_buf_t frame, text, packed;
+    pst_compressor_t *compressor;
+    pst_decompressor_t *decompressor;
 } broker_t;
 
 _Noreturn static void fail(const char *fmt, ...) PST_PRINTF(1, 2);
@@ -139,14 +140,14 @@ static void make_pack(broker_t *b, uint32_t at)
     pst_route_t r = {.models = {&model, 1}, .allow_fallbacks = true, .require_parameters = true,
                      .max_price_prompt = -1, .max_price_completion = -1, .max_price_request = -1};
     pst_route_encode(&r, &route);
-    pst_pack_headers_t h = {.url = PST_URL_CHAT, .route = pst_buf_view(&route), .codec = PST_CODEC_ZSTD,
+    pst_codec_t codec;
+    pst_view_t compressed = pst_compress(b->compressor, pst_buf_view(&text), k->jobs, &b->packed, &codec);
+    pst_pack_headers_t h = {.url = PST_URL_CHAT, .route = pst_buf_view(&route), .codec = (uint8_t)codec,
                             .text_bytes = (uint32_t)text.n, .jobs = jobs, .jobs_n = k->jobs};
     pst_buf_init(&k->headers, 0);
     pst_pack_headers_encode(&h, &k->headers);
     pst_buf_init(&k->bodies, 0);
-    size_t bound = ZSTD_compressBound(text.n);
-    char *p = pst_buf_reserve(&k->bodies, bound);
-    k->bodies.n = ZSTD_compress(p, bound, text.p, text.n, 1);
+    pst_buf_putv(&k->bodies, compressed);
     pst_buf_release(&text);
     pst_buf_release(&route);
     free(names);
@@ -331,13 +332,8 @@ static void open_bodies(broker_t *b, const pst_result_blob_t *blob)
     char *p = pst_buf_reserve(&b->text, PST_MAX(blob->text_bytes, 1u));
     b->text.n = blob->text_bytes;
     b->blob_bytes += blob->bytes.n;
-    if (blob->codec == PST_CODEC_RAW) {
-        if (blob->bytes.n != blob->text_bytes)
-            fail("a raw blob of another size");
-        memcpy(p, blob->bytes.p, blob->bytes.n);
-    } else if (ZSTD_decompress(p, blob->text_bytes, blob->bytes.p, blob->bytes.n) != blob->text_bytes) {
+    if (pst_decompress(b->decompressor, blob->codec, blob->bytes, p, blob->text_bytes) != PST_OK)
         fail("a blob does not decompress");
-    }
 }
 
 static void check_done(broker_t *b, const pst_outcome_t *o, uint32_t index)
@@ -816,6 +812,8 @@ int main(int argc, char **argv)
     b.epoch = 7;
     memset(b.batch.b, 0xb7, sizeof b.batch.b);
     pst_arena_init(&b.arena, 0);
+    b.compressor = pst_compressor_new();
+    b.decompressor = pst_decompressor_new();
     pst_buf_init(&b.frame, 0);
     pst_buf_init(&b.text, 0);
     bind_router(&b);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <zmq.h>
-#include <zstd.h>
 
 #include "base/blob.h"
 

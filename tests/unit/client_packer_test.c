@@ -1,8 +1,7 @@
 #include "unit.h"
 
-#include <zstd.h>
-
 #include "lib/packer.h"
+#include "wire/codec.h"
 
 /* What came out, checked as it comes. */
 typedef struct world {
@@ -19,12 +18,10 @@ typedef struct world {
 
 static void check_bodies(const pst_pack_headers_t *h, pst_view_t bodies)
 {
-    if (h->codec == PST_CODEC_RAW) {
-        assert_int_equal(bodies.n, h->text_bytes);
-        return;
-    }
     char *text = malloc(h->text_bytes + 1u);
-    assert_int_equal(ZSTD_decompress(text, h->text_bytes, bodies.p, bodies.n), h->text_bytes);
+    pst_decompressor_t *d = pst_decompressor_new();
+    assert_int_equal(pst_decompress(d, h->codec, bodies, text, h->text_bytes), PST_OK);
+    pst_decompressor_destroy(&d);
     free(text);
 }
 
@@ -111,7 +108,7 @@ static void closed_at_256_jobs(void **state)
     (void)state;
     for (uint32_t i = 0; i < 1000; i++)
         add(packer, i, "m", letters, 10);
-    assert_int_equal(w.packs, 3);
+    assert_true(w.packs >= 2 && w.packs <= 3); /* the third may still be with another thread */
     assert_int_equal(pst_packer_flush(packer), PST_OK);
     assert_int_equal(w.packs, 4);
     assert_int_equal(w.jobs, 1000);
@@ -119,7 +116,7 @@ static void closed_at_256_jobs(void **state)
     assert_int_equal(w.jobs_of[3], 1000 - 3 * PST_PACK_JOBS_MAX);
     assert_int_equal(pst_packer_packs(packer), 4);
     assert_int_equal(pst_packer_jobs(packer), 1000);
-    assert_int_equal(w.codec, PST_CODEC_ZSTD);
+    assert_int_equal(w.codec, PST_CODEC_LZ4);
 }
 
 static void closed_at_a_megabyte_and_big_ones_alone(void **state)

@@ -6,6 +6,7 @@ pst_unit(wire_vectors wire_sample)
 pst_unit(wire_hostile wire_sample)
 pst_unit(wire_memory wire_sample)
 pst_unit(wire_document pst_wire)
+pst_unit(codec pst_codec)
 
 # Writes the vectors anew: proto/vectors/README.md.
 add_executable(wire_vectors wire_vectors_main.c)

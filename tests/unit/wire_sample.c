@@ -134,10 +134,10 @@ static uint16_t endpoint_at(sample_t *s, uint32_t n)
 static pst_result_blob_t blob(sample_t *s)
 {
     pst_result_blob_t b;
-    b.codec = (uint8_t)number(s, 0, PST_CODEC_ZSTD, PST_CODEC_ZSTD);
+    b.codec = (uint8_t)number(s, 0, PST_CODEC_ZSTD, PST_CODEC_LZ4);
     b.bytes = bytes(s, 600);
     b.text_bytes = (uint32_t)b.bytes.n;
-    if (b.codec == PST_CODEC_ZSTD)
+    if (b.codec != PST_CODEC_RAW)
         b.text_bytes = (uint32_t)number(s, 0, 40, PST_BLOB_TEXT_BYTES_MAX);
     return b;
 }
@@ -215,7 +215,7 @@ void sample_headers(sample_t *s, pst_pack_headers_t *ret)
     memset(ret, 0, sizeof *ret);
     ret->url = (uint8_t)number(s, 0, PST_URL_CHAT, PST_URL_COUNT - 1);
     ret->route = route_bytes(s);
-    ret->codec = (uint8_t)number(s, 0, PST_CODEC_ZSTD, PST_CODEC_ZSTD);
+    ret->codec = (uint8_t)number(s, 0, PST_CODEC_ZSTD, PST_CODEC_LZ4);
     ret->jobs_n = count(s, 1, PST_PACK_JOBS_MAX);
     ret->jobs = get(s, ret->jobs_n * sizeof *ret->jobs);
     uint32_t index = (uint32_t)number(s, 0, 256, UINT32_MAX - 1000000);

@@ -116,7 +116,7 @@ static const struct {
      PST_E_MALFORMED},
     {"messages/outcomes", "an uncompressed blob of another length",
      FRAME(81) "1 [[" ID "0 [] [] [0 4 b3]]]]", PST_E_MALFORMED},
-    {"messages/outcomes", "an unknown codec", FRAME(81) "1 [[" ID "0 [] [] [2 3 b3]]]]",
+    {"messages/outcomes", "an unknown codec", FRAME(81) "1 [[" ID "0 [] [] [3 3 b3]]]]",
      PST_E_MALFORMED},
     {"messages/outcomes", "a blob that would grow too large",
      FRAME(81) "1 [[" ID "0 [] [] [1 50331649 b3]]]]", PST_E_TOO_LARGE},

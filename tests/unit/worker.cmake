@@ -3,7 +3,7 @@ pst_unit(worker_outbox pst_worker PkgConfig::ZSTD)
 
 # A broker that only a worker can see; each scenario is a test with the real penstock-worker.
 add_executable(fake_broker ${PROJECT_SOURCE_DIR}/tests/support/fake_broker.c)
-target_link_libraries(fake_broker PRIVATE pst_wire pst_proc PkgConfig::ZMQ PkgConfig::ZSTD PkgConfig::XXHASH)
+target_link_libraries(fake_broker PRIVATE pst_codec pst_proc PkgConfig::ZMQ PkgConfig::XXHASH)
 function(pst_worker_test kind scenario)
   add_test(NAME worker.${kind}.${scenario}
     COMMAND fake_broker --worker $<TARGET_FILE:penstock-worker>
