@@ -147,6 +147,11 @@ static void add_settings(pst_child_t *c)
         "1gb",
         "512mb",
         "60",
+        /* packs are compressed already: trying again took half of a rewrite of the log */
+        "--rdbcompression",
+        "no",
+        "--auto-aof-rewrite-min-size",
+        "256mb",
         /* nothing large is freed in the foreground */
         "--lazyfree-lazy-expire",
         "yes",
