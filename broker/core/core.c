@@ -369,6 +369,7 @@ void pst_core_destroy(pst_core_t **cp)
     c->actions_at = c->actions_n;
     forget_actions(c);
     pst_heap_release(&c->timers);
+    job_free_spares(c);
     endpoint_free_all(c);
     append_free_all(c);
     free(c->routes);

@@ -185,8 +185,9 @@ struct job {
     uint64_t cost_spent;  /* of failed attempts that were billed */
     pst_ns_t started;
     uint64_t due_wall_ms;
-    pst_attempt_t *history; /* endpoint: core's endpoint ids, cut to 16 bits */
+    pst_attempt_t *history; /* of attempts before; endpoint: core's endpoint ids, cut to 16 bits */
     uint32_t history_n;
+    job_t *spare;           /* the next record without a job */
 };
 
 typedef struct pool {
@@ -312,6 +313,8 @@ struct pst_core {
     uint32_t step_jobs;   /* jobs this step has sent or ended so far */
     uint64_t store_used, store_max;
     pst_heap_t timers;
+    job_t *spare_jobs;
+    uint32_t spare_jobs_n;
     pst_map_t batches;    /* by id */
     pst_map_t workers;    /* by peer */
     pst_map_t routes_by_key;
@@ -416,6 +419,7 @@ void sched_pump(pst_core_t *c);
 void sched_drain(pst_core_t *c);
 job_t *job_new(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot);
 void job_free(pst_core_t *c, job_t *j);
+void job_free_spares(pst_core_t *c);
 void job_leave_worker(pst_core_t *c, job_t *j);  /* RUNNING -> limbo; budgets released */
 
 /* route.c: which endpoints may serve, and which one now */

@@ -254,17 +254,26 @@ static void count_end(pst_core_t *c, segment_t *s, const pst_result_t *r)
     s->stats.cost_nano += r->cost_nano;
 }
 
-static void copy_history(pst_core_t *c, append_t *a, pst_result_t *r, const job_t *j)
+static void copy_attempt(pst_core_t *c, append_t *a, pst_attempt_t *to, const pst_attempt_t *from)
 {
-    if (!j || !j->history_n)
+    *to = *from;
+    to->endpoint = append_endpoint(c, a, from->endpoint);
+}
+
+/* The latest attempts of the job, `last` behind them unless it is NULL. */
+static void copy_attempts(pst_core_t *c, append_t *a, pst_result_t *r, const job_t *j, const pst_attempt_t *last)
+{
+    uint32_t n = j ? j->history_n : 0, from = last && n == PST_HISTORY_MAX ? 1 : 0;
+    uint32_t count = n - from + (last ? 1 : 0);
+    if (!count)
         return;
-    r->attempts = pst_arena_get(&a->arena, j->history_n * sizeof *r->attempts);
+    r->attempts = pst_arena_get(&a->arena, count * sizeof *r->attempts);
     PST_ASSERT(r->attempts);
-    r->attempts_n = j->history_n;
-    for (uint32_t i = 0; i < j->history_n; i++) {
-        r->attempts[i] = j->history[i];
-        r->attempts[i].endpoint = append_endpoint(c, a, j->history[i].endpoint);
-    }
+    r->attempts_n = count;
+    for (uint32_t i = from; i < n; i++)
+        copy_attempt(c, a, &r->attempts[i - from], &j->history[i]);
+    if (last)
+        copy_attempt(c, a, &r->attempts[count - 1], last);
 }
 
 /* Puts the finished result into the books: from here on the job has ended. */
@@ -327,7 +336,7 @@ void outcome_end_job(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot, co
     r->queued_ms = c->wall_ms - PST_MIN(b->accepted_ms, c->wall_ms);
     if (j)
         r->cost_nano = j->cost_spent;
-    copy_history(c, a, r, j);
+    copy_attempts(c, a, r, j, NULL);
     end_job(c, b, pack, slot, a, j);
 }
 
@@ -349,6 +358,13 @@ static uint32_t latency_ms(const pst_outcome_t *o)
     return (uint32_t)PST_MIN((o->latency_us + 500) / 1000, UINT32_MAX);
 }
 
+static pst_attempt_t attempt_of(uint32_t endpoint, const pst_outcome_t *o)
+{
+    return (pst_attempt_t){.endpoint = (uint16_t)endpoint, .http_status = o->http_status, .cause = o->cause,
+                           .latency_ms = latency_ms(o)};
+}
+
+/* Of a job that goes on. */
 static void remember_attempt(job_t *j, uint32_t endpoint, const pst_outcome_t *o)
 {
     if (!j->history)
@@ -357,8 +373,7 @@ static void remember_attempt(job_t *j, uint32_t endpoint, const pst_outcome_t *o
         memmove(j->history, j->history + 1, (PST_HISTORY_MAX - 1) * sizeof *j->history);
         j->history_n--;
     }
-    j->history[j->history_n++] = (pst_attempt_t){.endpoint = (uint16_t)endpoint, .http_status = o->http_status,
-                                                 .cause = o->cause, .latency_ms = latency_ms(o)};
+    j->history[j->history_n++] = attempt_of(endpoint, o);
 }
 
 static void end_with_answer(pst_core_t *c, const news_t *n, pst_job_status_t status, uint8_t cause)
@@ -385,16 +400,13 @@ static void end_with_answer(pst_core_t *c, const news_t *n, pst_job_status_t sta
     r->body_bytes = o->body_bytes;
     if (o->body_bytes)
         r->blob = append_blob(a, &n->group->blob, n->blob);
-    job_t one = {.history_n = 0};
-    job_t *j = n->job ? n->job : &one;
-    remember_attempt(j, n->endpoint, o);
-    copy_history(c, a, r, j);
+    pst_attempt_t last = attempt_of(n->endpoint, o);
+    copy_attempts(c, a, r, n->job, &last);
     double cost = 0;
     if (o->input_tokens || o->output_tokens)
         cost = endpoint_cost(c->endpoints[n->endpoint], o->input_tokens, o->cached_tokens, o->output_tokens);
-    r->cost_nano = j->cost_spent + (uint64_t)(cost + 0.5);
+    r->cost_nano = (n->job ? n->job->cost_spent : 0) + (uint64_t)(cost + 0.5);
     stats_endpoint(c, n->segment, n->endpoint)->cost_nano += (uint64_t)(cost + 0.5);
-    free(one.history);
     end_job(c, n->batch, o->pack, o->slot, a, n->job);
 }
 

@@ -9,11 +9,45 @@
 
 /* ---- job records -------------------------------------------------------------------------------------------------- */
 
+#define SPARE_JOBS_MAX 8192u
+
+/* One is needed for every call: what an ended job leaves serves the next. */
+static job_t *take_record(pst_core_t *c)
+{
+    if (!c->spare_jobs)
+        return pst_calloc(1, sizeof(job_t));
+    job_t *j = c->spare_jobs;
+    c->spare_jobs = j->spare;
+    c->spare_jobs_n--;
+    *j = (job_t){0};
+    return j;
+}
+
+static void put_record(pst_core_t *c, job_t *j)
+{
+    free(j->history);
+    if (c->spare_jobs_n == SPARE_JOBS_MAX) {
+        free(j);
+        return;
+    }
+    j->spare = c->spare_jobs;
+    c->spare_jobs = j;
+    c->spare_jobs_n++;
+}
+
+void job_free_spares(pst_core_t *c)
+{
+    for (job_t *j; (j = c->spare_jobs) != NULL;) {
+        c->spare_jobs = j->spare;
+        free(j);
+    }
+}
+
 job_t *job_new(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot)
 {
     live_t *l = pack_live(c, b, pack);
     PST_ASSERT(!l->record[slot]);
-    job_t *j = pst_calloc(1, sizeof *j);
+    job_t *j = take_record(c);
     pst_heap_node_init(&j->timer.node);
     j->timer.kind = TIMER_JOB;
     pst_link_init(&j->link);
@@ -41,8 +75,7 @@ void job_free(pst_core_t *c, job_t *j)
     l->record[j->slot] = NULL;
     l->records--;
     pack_settle(c, b, j->pack);
-    free(j->history);
-    free(j);
+    put_record(c, j);
 }
 
 /* The worker has the job no longer: its places and reservations are free, on whatever path this was. */

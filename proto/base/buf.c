@@ -47,6 +47,14 @@ char *pst_buf_reserve(pst_buf_t *b, size_t n)
     return b->p + b->n;
 }
 
+void pst_buf_expect(pst_buf_t *b, size_t n)
+{
+    size_t room = (b->max ? b->max : SIZE_MAX / 2) - b->n;
+    size_t more = PST_MIN(n, room);
+    if (!b->failed && more > b->cap - b->n)
+        (void)!grow(b, b->n + more);
+}
+
 void pst_buf_put(pst_buf_t *b, const void *p, size_t n)
 {
     char *to = n ? pst_buf_reserve(b, n) : NULL;

@@ -18,6 +18,8 @@ void pst_buf_clear(pst_buf_t *b);   /* n = 0, failed = false, memory kept */
 void pst_buf_release(pst_buf_t *b); /* memory freed, ready for reuse */
 /* Room for n more bytes, returned writable; NULL (and failed) if there is none. n is not advanced. */
 char *pst_buf_reserve(pst_buf_t *b, size_t n);
+/* About n more bytes are to come: grows once, now.  Too high or too low a guess does no harm. */
+void pst_buf_expect(pst_buf_t *b, size_t n);
 void pst_buf_put(pst_buf_t *b, const void *p, size_t n);
 void pst_buf_printf(pst_buf_t *b, const char *fmt, ...) PST_PRINTF(2, 3);
 /* Steals the memory (malloc'd, *ret_n bytes, NUL-terminated); the buffer is empty after. NULL if failed. */

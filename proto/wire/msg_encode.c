@@ -289,6 +289,33 @@ static void put_fields(msgpack_packer *k, const pst_msg_t *m)
     }
 }
 
+#define ENVELOPE_BYTES_GUESS 64
+#define TASK_BYTES_GUESS 8
+#define OUTCOME_BYTES_GUESS 96
+
+/* Of the messages that carry packs: their buffers would otherwise grow, and move, several times. */
+static size_t guess_bytes(const pst_msg_t *m)
+{
+    size_t n = ENVELOPE_BYTES_GUESS;
+    if (m->type == PST_MSG_PACK) {
+        n += m->u.pack.headers.n + m->u.pack.bodies.n;
+    } else if (m->type == PST_MSG_RESULTS) {
+        for (uint32_t i = 0; i < m->u.results.packs_n; i++)
+            n += m->u.results.packs[i].n + ENVELOPE_BYTES_GUESS;
+    } else if (m->type == PST_MSG_TASKS) {
+        for (uint32_t i = 0; i < m->u.tasks.groups_n; i++) {
+            const pst_task_group_t *g = &m->u.tasks.groups[i];
+            n += g->headers.n + g->bodies.n + g->slots_n * TASK_BYTES_GUESS + ENVELOPE_BYTES_GUESS;
+        }
+    } else if (m->type == PST_MSG_OUTCOMES) {
+        for (uint32_t i = 0; i < m->u.outcomes.groups_n; i++) {
+            const pst_outcome_group_t *g = &m->u.outcomes.groups[i];
+            n += g->blob.bytes.n + g->outcomes_n * OUTCOME_BYTES_GUESS + ENVELOPE_BYTES_GUESS;
+        }
+    }
+    return n;
+}
+
 void pst_msg_encode(const pst_msg_t *m, pst_buf_t *out)
 {
     int fields = pst_msg_fields(m->type);
@@ -298,6 +325,7 @@ void pst_msg_encode(const pst_msg_t *m, pst_buf_t *out)
     size_t max = out->max;
     size_t frame_max = out->n + PST_FRAME_BYTES_MAX;
     out->max = max ? PST_MIN(max, frame_max) : frame_max;
+    pst_buf_expect(out, guess_bytes(m));
     msgpack_packer k = pst_put_into(out);
     pst_put_array(&k, PST_ENVELOPE_FIELDS + (size_t)fields);
     pst_put_uint(&k, m->version);

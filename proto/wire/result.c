@@ -48,8 +48,19 @@ static void put_result(msgpack_packer *k, const pst_result_t *r)
     put_attempts(k, r);
 }
 
+#define RESULT_BYTES_GUESS 96 /* without its body */
+
+static size_t guess_bytes(const pst_result_pack_t *p)
+{
+    size_t n = RESULT_BYTES_GUESS * ((size_t)p->results_n + 1);
+    for (uint32_t i = 0; i < p->blobs_n; i++)
+        n += p->blobs[i].bytes.n;
+    return n;
+}
+
 void pst_result_pack_encode(const pst_result_pack_t *p, pst_buf_t *out)
 {
+    pst_buf_expect(out, guess_bytes(p));
     msgpack_packer k = pst_put_into(out);
     pst_put_array(&k, FIELDS);
     if (!pst_put_list(&k, p->endpoints_n, ENDPOINTS_MAX))

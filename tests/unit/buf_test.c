@@ -165,7 +165,25 @@ static void blobs_count_their_owners(void **state)
     pst_blob_unref(&room);
 }
 
+static void expected_bytes_are_a_guess(void **state)
+{
+    (void)state;
+    pst_buf_t b;
+    pst_buf_init(&b, 1000);
+    pst_buf_expect(&b, 600);
+    assert_int_equal(b.n, 0);
+    assert_true(b.cap >= 600);
+    pst_buf_expect(&b, 1u << 30); /* beyond the ceiling: no more than that, and no failure */
+    assert_false(b.failed);
+    assert_int_equal(b.cap, 1000);
+    assert_non_null(pst_buf_reserve(&b, 1000));
+    assert_null(pst_buf_reserve(&b, 1001));
+    assert_true(b.failed);
+    pst_buf_release(&b);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(expected_bytes_are_a_guess),
     cmocka_unit_test(grows_and_keeps_what_it_has),
     cmocka_unit_test(all_writes_append),
     cmocka_unit_test(ceiling_is_exact_and_failure_changes_nothing),
