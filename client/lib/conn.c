@@ -65,6 +65,10 @@ struct pst_conn {
     /* requests */
     uint32_t req;
     call_t *question;
+    struct {
+        pst_msg_fetch_t of;  /* req 0: nothing was asked ahead */
+        pst_reply_t *reply;  /* NULL until it came */
+    } ahead;
     pst_link_t uploads;
     uint32_t packs_out;    /* PACKs unanswered, and their bytes */
     uint64_t bytes_out;
@@ -253,8 +257,15 @@ static bool has_session(const pst_conn_t *c)
 }
 
 /* What was sent on the old socket and not yet taken by the network goes with it: it would only be refused. */
+static void forget_ahead(pst_conn_t *c)
+{
+    c->ahead.of.req = 0;
+    pst_reply_destroy(&c->ahead.reply);
+}
+
 static void end_session(pst_conn_t *c, pst_ns_t begin_at)
 {
+    forget_ahead(c);
     c->begin_at = begin_at;
     c->welcome = false;
     c->breaks++;
@@ -445,6 +456,11 @@ static void take_reply(pst_conn_t *c, pst_reply_t *in)
     if (q && !q->answered && q->req == req) {
         q->answered = true;
         q->reply = in;
+        c->in = NULL;
+        return;
+    }
+    if (c->ahead.of.req == req && !c->ahead.reply) {
+        c->ahead.reply = in;
         c->in = NULL;
         return;
     }
@@ -653,8 +669,51 @@ static pst_err_t done_err(const pst_reply_t *r)
     return r->msg.type == PST_MSG_DONE ? (pst_err_t)r->msg.u.done.err : PST_OK;
 }
 
+void pst_conn_fetch_ahead(pst_conn_t *c, const pst_msg_fetch_t *fetch)
+{
+    forget_ahead(c);
+    if (!has_session(c))
+        return;
+    pst_msg_t m = {.type = PST_MSG_FETCH, .u.fetch = *fetch};
+    m.u.fetch.req = ++c->req;
+    send_msg(c, &m);
+    if (has_session(c))
+        c->ahead.of = m.u.fetch;
+}
+
+static bool asked_ahead(const pst_conn_t *c, const pst_msg_t *m)
+{
+    const pst_msg_fetch_t *a = &c->ahead.of, *f = &m->u.fetch;
+    return a->req && m->type == PST_MSG_FETCH && pst_id_eq(&a->batch, &f->batch) && a->bytes == f->bytes &&
+           a->cursor.segment == f->cursor.segment && a->cursor.pack == f->cursor.pack;
+}
+
+static bool ahead_settled(const pst_conn_t *c, const void *arg)
+{
+    (void)arg;
+    return c->ahead.reply || !c->ahead.of.req;
+}
+
+/* *ret NULL: the session went, or the broker put it off; it is to be asked again. */
+static pst_err_t take_ahead(pst_conn_t *c, pst_reply_t **ret)
+{
+    *ret = NULL;
+    pst_err_t e = run(c, ahead_settled, NULL);
+    if (!e && c->ahead.reply && !done_err(c->ahead.reply)) {
+        *ret = c->ahead.reply;
+        c->ahead.reply = NULL;
+    }
+    forget_ahead(c);
+    return e;
+}
+
 pst_err_t pst_conn_ask(pst_conn_t *c, pst_msg_t *m, pst_reply_t **ret)
 {
+    if (asked_ahead(c, m)) {
+        pst_err_t e = take_ahead(c, ret);
+        if (e || *ret)
+            return e;
+    }
     pst_ns_t give_up = pst_ns_add(pst_clock_mono(), c->timeout);
     for (pst_ns_t pause = PUT_OFF_MIN;; pause = PST_MIN(pause * 2, PUT_OFF_MAX)) {
         pst_reply_t *r = NULL;
@@ -764,6 +823,7 @@ void pst_conn_destroy(pst_conn_t **pc)
     if (!c)
         return;
     pst_conn_forget(c);
+    forget_ahead(c);
     if (c->socket) {
         say_bye(c);
         zmq_close(c->socket);

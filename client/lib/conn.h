@@ -34,6 +34,9 @@ PST_MUSTCHECK pst_err_t pst_conn_hello(pst_conn_t *c);
  * the time-out, and then returned; a DONE with any other error is returned as that error too.  The reply is given
  * only with PST_OK. */
 PST_MUSTCHECK pst_err_t pst_conn_ask(pst_conn_t *c, pst_msg_t *m, pst_reply_t **ret);
+/* Sends a FETCH whose answer a later pst_conn_ask for the same packs will take instead of asking again, whatever its
+ * wait_ms: the broker reads them meanwhile.  One at a time, the latest; forgotten with the session. */
+void pst_conn_fetch_ahead(pst_conn_t *c, const pst_msg_fetch_t *fetch);
 /* Sends part of an upload; waits while there is no credit for it.  Any error ends the upload: pst_conn_forget. */
 PST_MUSTCHECK pst_err_t pst_conn_upload(pst_conn_t *c, pst_msg_t *m);
 /* Waits until all parts are answered, the COMMIT among them.  *ret_batch is the batch that runs: another one than was

@@ -114,6 +114,7 @@ struct pst_results {
     uint32_t open_n;         /* segments that have not ended */
     pst_reply_t *reply;      /* the last RESULTS; NULL: ask */
     uint32_t pack;           /* next of its packs */
+    bool ahead;              /* the next was asked for already */
     opened_t open;
     uint32_t at;             /* next result of the open pack */
     bool ended;
@@ -197,14 +198,50 @@ static uint32_t wait_for(const pst_results_t *r, uint32_t wait_ms)
     return r->silent + 1 < r->open_n ? 0 : PST_MIN(wait_ms, (uint32_t)PST_WAIT_MS_MAX);
 }
 
-static pst_err_t fetch(pst_results_t *r, uint32_t wait_ms)
+static pst_msg_fetch_t next_fetch(const pst_results_t *r, uint32_t wait_ms)
+{
+    return (pst_msg_fetch_t){.batch = r->batch,
+                             .cursor = {r->segment, r->segments[r->segment].next},
+                             .bytes = FETCH_BYTES,
+                             .wait_ms = wait_ms};
+}
+
+static bool says_nothing(const pst_reply_t *reply)
+{
+    const pst_msg_t *in = pst_reply_msg(reply);
+    return in->type == PST_MSG_RESULTS && in->u.results.packs_n == 0 && !in->u.results.ended;
+}
+
+/* What was fetched ahead was not asked to wait. */
+static pst_err_t ask(pst_results_t *r, uint32_t wait_ms)
 {
     pst_msg_t m = {.type = PST_MSG_FETCH};
-    m.u.fetch = (pst_msg_fetch_t){.batch = r->batch,
-                                  .cursor = {r->segment, r->segments[r->segment].next},
-                                  .bytes = FETCH_BYTES,
-                                  .wait_ms = wait_for(r, wait_ms)};
+    m.u.fetch = next_fetch(r, wait_ms);
+    bool ahead = r->ahead;
+    r->ahead = false;
     pst_err_t e = pst_conn_ask(r->client->conn, &m, &r->reply);
+    if (e || !ahead || wait_ms == 0 || !says_nothing(r->reply))
+        return e;
+    pst_reply_destroy(&r->reply);
+    return pst_conn_ask(r->client->conn, &m, &r->reply);
+}
+
+/* An answer that is as long as it may be is one of many: the next is read by the broker while this one is here. */
+static void fetch_ahead(pst_results_t *r, const pst_msg_results_t *in)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < in->packs_n; i++)
+        bytes += in->packs[i].n;
+    r->ahead = bytes >= FETCH_BYTES / 2 && !in->ended;
+    if (!r->ahead)
+        return;
+    pst_msg_fetch_t next = next_fetch(r, 0);
+    pst_conn_fetch_ahead(r->client->conn, &next);
+}
+
+static pst_err_t fetch(pst_results_t *r, uint32_t wait_ms)
+{
+    pst_err_t e = ask(r, wait_for(r, wait_ms));
     if (e)
         return e;
     const pst_msg_t *in = pst_reply_msg(r->reply);
@@ -214,6 +251,8 @@ static pst_err_t fetch(pst_results_t *r, uint32_t wait_ms)
         e = damaged(r->client, PST_E_MALFORMED);
     if (e)
         pst_reply_destroy(&r->reply);
+    else
+        fetch_ahead(r, &in->u.results);
     return e;
 }
 

@@ -55,7 +55,7 @@ void pst_buf_expect(pst_buf_t *b, size_t n)
         (void)!grow(b, b->n + more);
 }
 
-void pst_buf_put(pst_buf_t *b, const void *p, size_t n)
+void pst_buf_put_growing(pst_buf_t *b, const void *p, size_t n)
 {
     char *to = n ? pst_buf_reserve(b, n) : NULL;
     if (!to)

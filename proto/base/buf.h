@@ -20,10 +20,22 @@ void pst_buf_release(pst_buf_t *b); /* memory freed, ready for reuse */
 char *pst_buf_reserve(pst_buf_t *b, size_t n);
 /* About n more bytes are to come: grows once, now.  Too high or too low a guess does no harm. */
 void pst_buf_expect(pst_buf_t *b, size_t n);
-void pst_buf_put(pst_buf_t *b, const void *p, size_t n);
+/* pst_buf_put where it has to grow, or cannot. */
+void pst_buf_put_growing(pst_buf_t *b, const void *p, size_t n);
 void pst_buf_printf(pst_buf_t *b, const char *fmt, ...) PST_PRINTF(2, 3);
 /* Steals the memory (malloc'd, *ret_n bytes, NUL-terminated); the buffer is empty after. NULL if failed. */
 char *pst_buf_detach(pst_buf_t *b, size_t *ret_n);
+
+/* Texts are made of thousands of these: what fits is copied here. */
+static inline void pst_buf_put(pst_buf_t *b, const void *p, size_t n)
+{
+    if (n == 0 || n > b->cap - b->n || b->failed) {
+        pst_buf_put_growing(b, p, n);
+        return;
+    }
+    memcpy(b->p + b->n, p, n);
+    b->n += n;
+}
 
 static inline void pst_buf_putv(pst_buf_t *b, pst_view_t v) { pst_buf_put(b, v.p, v.n); }
 static inline void pst_buf_puts(pst_buf_t *b, const char *s) { pst_buf_put(b, s, strlen(s)); }
