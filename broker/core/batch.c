@@ -345,10 +345,10 @@ void batch_on_commit(pst_core_t *c, pst_peer_t peer, const pst_msg_commit_t *m)
         return;
     }
     core_timer(c, &b->timer, PST_NEVER);
-    if (b->opened)
-        accept_begin(c, b);
+    if (b->opened || !b->key)
+        accept_begin(c, b); /* the store takes it behind the OPEN, and both are safe with one fsync */
     else
-        b->committed_before_opened = true; /* clients send both without waiting; the store must have the first */
+        b->committed_before_opened = true; /* who has the key is known when the OPEN is answered */
 }
 
 void batch_on_abort(pst_core_t *c, pst_peer_t peer, const pst_msg_batch_req_t *m)
@@ -415,20 +415,30 @@ void batch_timer(pst_core_t *c, batch_t *b)
         batch_start_drain(c, b, PST_DRAIN_EXPIRED);
 }
 
-/* The store refused it.  Packs that came behind the OPEN may be stored already: they go with it. */
+static void reply_not_opened(pst_core_t *c, const batch_t *b, pst_err_t e)
+{
+    bool ended = e == PST_E_EXISTS;
+    core_reply(c, b->peer, b->req, ended ? PST_OK : e, &b->id, ended, "%s", ended ? "accepted already" : pst_err_text(e));
+}
+
+/* The store refused it, or half of it.  Packs that came behind the OPEN may be stored already: they go with it. */
 static void not_opened(pst_core_t *c, batch_t *b, const op_t *op, pst_err_t e)
 {
     bool ended = e == PST_E_EXISTS;
     core_reply(c, op->peer, op->req, ended ? PST_OK : e, &b->id, ended, "%s",
                ended ? "accepted already, and ended" : pst_err_text(e));
-    if (b->opened || b->state > BATCH_STAGING)
+    if (b->opened)
         return;
+    if (b->state == BATCH_COMMITTING) {
+        b->open_err = e;
+        return;
+    }
     if (b->committed_before_opened)
-        core_reply(c, b->peer, b->req, ended ? PST_OK : e, &b->id, ended, "%s", ended ? "accepted already" : pst_err_text(e));
-    if (b->packs_n && !ended)
-        drop_staging(c, b, 0, 0);
-    else
+        reply_not_opened(c, b, e);
+    if (ended)
         forget(c, b);
+    else
+        drop_staging(c, b, 0, 0);
 }
 
 static void on_opened(pst_core_t *c, const op_t *op, const pst_store_answer_t *a)
@@ -488,9 +498,23 @@ static void on_claimed(pst_core_t *c, const op_t *op, const pst_store_answer_t *
     }
 }
 
+/* Whatever the store made of a COMMIT behind an OPEN that it refused, the batch is none. */
+static void committed_unopened(pst_core_t *c, batch_t *b)
+{
+    reply_not_opened(c, b, b->open_err);
+    if (b->open_err == PST_E_EXISTS)
+        forget(c, b);
+    else
+        drop_staging(c, b, 0, 0);
+}
+
 static void on_committed(pst_core_t *c, const op_t *op, const pst_store_answer_t *a)
 {
     batch_t *b = op->batch;
+    if (b->open_err) {
+        committed_unopened(c, b);
+        return;
+    }
     if (a->err != PST_OK || b->packs_unstored) {
         pst_err_t e = a->err ? a->err : PST_E_STORE_FULL;
         b->state = BATCH_STAGING;

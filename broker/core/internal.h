@@ -285,7 +285,8 @@ struct batch {
     pst_peer_t peer;      /* who committed, and with which request */
     uint32_t req;
     bool opened;          /* the store knows it */
-    bool committed_before_opened; /* COMMIT came while OPEN was on its way */
+    pst_err_t open_err;   /* why the store refused the OPEN, while the COMMIT behind it is on its way */
+    bool committed_before_opened; /* with a key: COMMIT came while OPEN was on its way */
 };
 
 /* A store operation on its way. */

@@ -88,6 +88,12 @@ static void answer(fetch_t *f, bool at_end)
     query_reply(&f->q, &m);
 }
 
+/* The next pack wanted. */
+static uint32_t at(const fetch_t *f)
+{
+    return f->cursor.pack + f->packs_n;
+}
+
 static void begin(fetch_t *f);
 
 /* How many packs to ask for, if `there` more can be read (as far as is known). */
@@ -129,8 +135,29 @@ static void on_packs(void *arg, pst_err_t e, const pst_view_t *values, uint32_t 
 static void read_packs(fetch_t *f, uint32_t there)
 {
     f->reading = window(f, there);
-    pst_store_read_results(f->q.b->store, &f->q.batch, f->cursor.segment, f->cursor.pack + f->packs_n, f->reading,
+    pst_store_read_results(f->q.b->store, &f->q.batch, f->cursor.segment, at(f), f->reading,
                            on_packs, f);
+}
+
+/* What is still in memory; the reader of a running batch finds nearly everything there. */
+static void take_recent(fetch_t *f, uint32_t stored)
+{
+    while (!enough(f) && at(f) < stored) {
+        pst_blob_t *p = pst_store_recent_results(f->q.b->store, &f->q.batch, f->cursor.segment, at(f));
+        if (!p || (f->packs_n && f->bytes + p->n > ANSWER_BYTES_MAX))
+            return;
+        f->packs[f->packs_n++] = pst_blob_ref(p);
+        f->bytes += p->n;
+    }
+}
+
+static void read_stored(fetch_t *f, uint32_t stored)
+{
+    take_recent(f, stored);
+    if (enough(f) || at(f) == stored)
+        answer(f, false);
+    else
+        read_packs(f, stored - at(f));
 }
 
 /* A batch that is being uploaded has no segments to be read yet, but will have the first. */
@@ -144,13 +171,12 @@ static bool no_such_segment(fetch_t *f)
 
 static void read_ended(fetch_t *f)
 {
-    uint32_t at = f->cursor.pack + f->packs_n;
     if (no_such_segment(f))
         return;
-    if (at < f->cursor.pack || at == UINT32_MAX)
+    if (at(f) < f->cursor.pack || at(f) == UINT32_MAX)
         answer(f, true);
     else
-        read_packs(f, UINT32_MAX - at);
+        read_packs(f, UINT32_MAX - at(f));
 }
 
 static void on_summary(void *arg, pst_err_t e, const pst_view_t *values, uint32_t n)
@@ -182,10 +208,10 @@ static void begin(fetch_t *f)
     f->segments = pst_core_segments(b->core, &f->q.batch);
     if (no_such_segment(f))
         return;
-    uint32_t stored = 0, at = f->cursor.pack + f->packs_n;
+    uint32_t stored = 0;
     bool last;
-    if (pst_core_results(b->core, &f->q.batch, f->cursor.segment, &stored, &last) == PST_OK && at < stored)
-        read_packs(f, stored - at);
+    if (pst_core_results(b->core, &f->q.batch, f->cursor.segment, &stored, &last) == PST_OK && at(f) < stored)
+        read_stored(f, stored);
     else if (f->packs_n == 0 && f->wait_ms > 0)
         park(f);
     else

@@ -81,7 +81,7 @@ local function batch_state(key, e)
     return v[2]
 end
 
--- keys: batch.  args: e, info.  The room for it was asked for by enlist.
+-- keys: batch.  args: e, info.  Second half of an OPEN, sent right behind enlist.
 local function open(keys, args)
     local v = redis.call('HMGET', keys[1], 'e', 'st')
     if newer(v[1], args[1]) then return fenced() end
@@ -346,6 +346,7 @@ local function register(name, callback, ...)
 end
 
 register('enlist', enlist)
+register('open', open)
 register('commit', commit)
 register('put_pack', put_pack)
 
@@ -353,7 +354,6 @@ register('epoch_take', epoch_take, 'allow-oom')
 register('unlist', unlist, 'allow-oom')
 register('retire', retire, 'allow-oom')
 register('worker', worker, 'allow-oom')
-register('open', open, 'allow-oom')
 register('cancelling', cancelling, 'allow-oom')
 register('batch_end', batch_end, 'allow-oom')
 register('batch_take', batch_take, 'allow-oom')

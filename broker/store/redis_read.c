@@ -238,3 +238,8 @@ pst_err_t pst_store_workers(pst_store_t *s, pst_arena_t *a, pst_names_t *ret, ps
     *ret = x.v;
     return PST_OK;
 }
+
+pst_blob_t *pst_store_recent_results(const pst_store_t *s, const pst_id_t *batch, uint32_t segment, uint32_t n)
+{
+    return pst_recent_get(s->recent, batch, segment, n);
+}

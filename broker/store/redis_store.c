@@ -6,6 +6,8 @@
 #include "store/redis_codec.h"
 
 #define OPEN_WAIT (10 * PST_SEC)
+#define RECENT_BYTES_MAX ((size_t)8 << 20)
+#define SCRATCH_KEEP_BYTES ((size_t)1 << 20)
 #define NEARLY_FULL_PERCENT 90 /* of maxmemory: from there on results go as calls alone */
 
 /* ---- answers ---------------------------------------------------------------------------------------------------- */
@@ -89,23 +91,20 @@ static void send_op(pst_store_t *s, pst_cmd_t *c, const pst_store_op_t *op)
     pst_conn_send(s->conn, c);
 }
 
-/* ---- OPEN: ask for room and a place in the lists; then write the batch; then read its idempotency key ------------------- */
+/* ---- OPEN: a place in the lists; the batch; who has its idempotency key.  Keys of three hash tags, so three calls; they
+ * go together, and whatever follows can rely on them.  If one is refused the OPEN is, and the core deletes the rest. ---- */
 
 typedef struct opening {
     pst_link_t link;
     pst_store_t *s;
-    pst_id_t batch;
     uint64_t token;
-    pst_err_t err;
+    pst_err_t err;           /* the first */
     bool keyed;
-    pst_key_t idem;
-    pst_buf_t info;
 } opening_t;
 
 static void opening_free(opening_t *o)
 {
     pst_link_remove(&o->link);
-    pst_buf_release(&o->info);
     free(o);
 }
 
@@ -126,63 +125,71 @@ static pst_id_t reply_id(const redisReply *r)
     return id;
 }
 
+static void arg_batch_key(pst_cmd_t *c, const pst_store_op_t *op)
+{
+    pst_key_t k;
+    pst_key_batch(&k, &op->batch);
+    pst_cmd_key(c, &k);
+}
+
 static void on_open_holder(pst_cmd_t *c, const redisReply *r)
 {
-    open_done(c->arg, reply_id(r));
+    opening_t *o = c->arg;
+    open_done(o, o->err ? (pst_id_t){{0}} : reply_id(r));
 }
 
 static void on_opened(pst_cmd_t *c, const redisReply *r)
 {
     opening_t *o = c->arg;
-    o->err = pst_store_reply_err(o->s, r);
-    if (o->err || !o->keyed) {
+    pst_err_t e = pst_store_reply_err(o->s, r);
+    o->err = o->err ? o->err : e;
+    if (!o->keyed)
         open_done(o, (pst_id_t){{0}});
-        return;
-    }
-    pst_cmd_t *get = pst_cmd_new("HGET", on_open_holder, o);
-    pst_cmd_key(get, &o->idem);
-    pst_cmd_str(get, "b");
-    pst_cmd_finish(get);
-    pst_conn_send(o->s->conn, get);
 }
 
 static void on_enlisted(pst_cmd_t *c, const redisReply *r)
 {
     opening_t *o = c->arg;
     o->err = pst_store_reply_err(o->s, r);
-    if (o->err) {
-        open_done(o, (pst_id_t){{0}});
-        return;
-    }
-    pst_key_t key;
-    pst_key_batch(&key, &o->batch);
-    pst_cmd_t *open = pst_cmd_fcall("open", 1, on_opened, o);
-    pst_cmd_key(open, &key);
-    pst_cmd_num(open, o->s->epoch);
-    pst_cmd_buf(open, &o->info);
-    open->write = true;
-    pst_cmd_finish(open);
-    pst_conn_send(o->s->conn, open);
+}
+
+static void send_part(pst_store_t *s, pst_cmd_t *c, bool write)
+{
+    c->write = write;
+    pst_cmd_finish(c);
+    pst_conn_send(s->conn, c);
 }
 
 static void submit_open(pst_store_t *s, const pst_store_op_t *op)
 {
     const pst_batch_info_t *info = op->u.open.info;
     opening_t *o = pst_calloc(1, sizeof *o);
-    *o = (opening_t){.s = s, .batch = op->batch, .token = op->token, .keyed = info->idempotency_key.n > 0};
+    *o = (opening_t){.s = s, .token = op->token, .keyed = info->idempotency_key.n > 0};
     pst_link_before(&s->openings, &o->link);
-    pst_key_idem(&o->idem, info->idempotency_key);
-    pst_buf_init(&o->info, 0);
-    pst_batch_info_encode(info, &o->info);
-    PST_ASSERT(!o->info.failed);
-    pst_cmd_t *c = pst_cmd_fcall("enlist", 3, on_enlisted, o);
-    pst_cmd_str(c, PST_KEY_EPOCH);
-    pst_cmd_str(c, PST_KEY_ACTIVE);
-    pst_cmd_str(c, PST_KEY_ALL);
-    pst_cmd_num(c, s->epoch);
-    pst_cmd_id(c, &op->batch);
-    pst_cmd_num(c, info->created_ms);
-    send_op(s, c, op);
+    pst_cmd_t *enlist = pst_cmd_fcall("enlist", 3, on_enlisted, o);
+    pst_cmd_str(enlist, PST_KEY_EPOCH);
+    pst_cmd_str(enlist, PST_KEY_ACTIVE);
+    pst_cmd_str(enlist, PST_KEY_ALL);
+    pst_cmd_num(enlist, s->epoch);
+    pst_cmd_id(enlist, &op->batch);
+    pst_cmd_num(enlist, info->created_ms);
+    send_part(s, enlist, true);
+    pst_buf_t encoded;
+    pst_buf_init(&encoded, 0);
+    pst_batch_info_encode(info, &encoded);
+    pst_cmd_t *open = pst_cmd_fcall("open", 1, on_opened, o);
+    arg_batch_key(open, op);
+    pst_cmd_num(open, s->epoch);
+    pst_cmd_buf(open, &encoded);
+    send_part(s, open, true);
+    if (!o->keyed)
+        return;
+    pst_key_t idem;
+    pst_key_idem(&idem, info->idempotency_key);
+    pst_cmd_t *holder = pst_cmd_new("HGET", on_open_holder, o);
+    pst_cmd_key(holder, &idem);
+    pst_cmd_str(holder, "b");
+    send_part(s, holder, false);
 }
 
 /* ---- operations of one command ------------------------------------------------------------------------------------------ */
@@ -198,13 +205,6 @@ static void arg_pack_key(pst_cmd_t *c, const pst_store_op_t *op, pst_pack_key_t 
 {
     pst_key_t k;
     pst_key_pack(&k, &op->batch, op->segment, what, number);
-    pst_cmd_key(c, &k);
-}
-
-static void arg_batch_key(pst_cmd_t *c, const pst_store_op_t *op)
-{
-    pst_key_t k;
-    pst_key_batch(&k, &op->batch);
     pst_cmd_key(c, &k);
 }
 
@@ -295,6 +295,19 @@ static void arg_ends(pst_cmd_t *c, uint32_t n, const pst_slot_ref_t *ended, uint
     pst_cmd_buf(c, &b);
 }
 
+/* Readers may be given it only when it is stored, which is theirs to know. */
+static pst_blob_t *encode_results(pst_store_t *s, const pst_store_op_t *op)
+{
+    pst_buf_clear(&s->scratch);
+    pst_result_pack_encode(op->u.append.pack, &s->scratch);
+    PST_ASSERT(!s->scratch.failed);
+    pst_blob_t *pack = pst_blob_new(s->scratch.p, s->scratch.n);
+    if (s->scratch.cap > SCRATCH_KEEP_BYTES)
+        pst_buf_release(&s->scratch);
+    pst_recent_put(s->recent, &op->batch, op->segment, op->u.append.n, pack);
+    return pack;
+}
+
 /* The result pack is one msgpack value with the blobs inside it, so they are copied once, here; blob_refs need not be
  * kept. */
 static void submit_append(pst_store_t *s, const pst_store_op_t *op)
@@ -302,17 +315,15 @@ static void submit_append(pst_store_t *s, const pst_store_op_t *op)
     uint32_t n = op->u.append.n;
     /* Both travel through Lua's stack, which takes some thousands. */
     PST_ASSERT(op->u.append.spent_n <= PST_OUTCOMES_MAX && op->u.append.unretry_n <= PST_OUTCOMES_MAX);
-    pst_buf_t pack;
-    pst_buf_init(&pack, 0);
-    pst_result_pack_encode(op->u.append.pack, &pack);
+    pst_blob_t *pack = encode_results(s, op);
     uint32_t keys = 5 + op->u.append.spent_n, args = 5 + op->u.append.unretry_n;
     pst_cmd_t *c;
-    bool group = pack.n >= PST_CMD_CHUNK_BYTES_MIN && !pst_conn_full(s->conn);
+    bool group = pack->n >= PST_CMD_CHUNK_BYTES_MIN && !pst_conn_full(s->conn);
     if (group) {
         c = pst_cmd_group(on_done, s);
         pst_cmd_begin(c, "SET", 2);
         arg_seg_key(c, op, PST_SEG_NEW_RESULTS);
-        pst_cmd_buf(c, &pack);
+        pst_cmd_blob(c, pack);
         pst_cmd_call(c, "append", keys, args);
     } else {
         c = pst_cmd_fcall("append", keys, on_done, s);
@@ -329,7 +340,8 @@ static void submit_append(pst_store_t *s, const pst_store_op_t *op)
     if (group)
         pst_cmd_hole(c);
     else
-        pst_cmd_buf(c, &pack);
+        pst_cmd_blob(c, pack);
+    pst_blob_unref(&pack);
     arg_stats(c, op->u.append.stats);
     arg_ends(c, n, op->u.append.ended, op->u.append.pack->results_n);
     for (uint32_t i = 0; i < op->u.append.unretry_n; i++)
@@ -538,6 +550,8 @@ pst_err_t pst_redis_open(pst_loop_t *loop, const pst_redis_opts_t *o, const pst_
     pst_link_init(&s->sweeps);
     pst_link_init(&s->openings);
     pst_link_init(&s->reads);
+    s->recent = pst_recent_new(RECENT_BYTES_MAX, pst_random_u64());
+    pst_buf_init(&s->scratch, 0);
     pst_conn_events_t events = {.greet = pst_greet, .state = on_state, .tick = on_tick, .arg = s};
     s->quiet = true;
     s->conn = pst_conn_new(loop, &url, o->durability == PST_DUR_REPLICATED, &events);
@@ -564,6 +578,8 @@ void pst_store_destroy(pst_store_t **s)
     while (!pst_link_empty(&x->openings))
         opening_free(PST_CONTAINER(x->openings.next, opening_t, link));
     pst_conn_destroy(&x->conn);
+    pst_recent_destroy(&x->recent);
+    pst_buf_release(&x->scratch);
     free(x);
 }
 

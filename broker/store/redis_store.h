@@ -3,6 +3,7 @@
 #define PST_REDIS_STORE_H
 
 #include "proc/config.h"
+#include "store/recent.h"
 #include "store/redis_conn.h"
 #include "store/store.h"
 
@@ -17,6 +18,8 @@ struct pst_store {
     pst_link_t sweeps;      /* ENDs and DELETEs under way */
     pst_link_t openings;    /* OPENs under way */
     pst_link_t reads;       /* queries */
+    pst_recent_t *recent;   /* result packs */
+    pst_buf_t scratch;      /* the one being written */
     /* greeting */
     unsigned step;
     char note[256];         /* what could not be checked */

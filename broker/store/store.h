@@ -269,6 +269,9 @@ typedef void pst_store_read_fn(void *arg, pst_err_t err, const pst_view_t *value
 /* Result packs [first, first + count) of a segment: values in order; absent ones have p NULL. */
 void pst_store_read_results(pst_store_t *s, const pst_id_t *batch, uint32_t segment, uint32_t first, uint32_t count,
                             pst_store_read_fn *fn, void *arg);
+/* Result pack n of a segment if it was written a moment ago and is still in memory, else NULL; borrowed until the next
+ * operation.  It may not be stored yet: only for those who know that it is. */
+pst_blob_t *pst_store_recent_results(const pst_store_t *s, const pst_id_t *batch, uint32_t segment, uint32_t n);
 /* Headers of the packs given, of one segment. */
 void pst_store_read_headers(pst_store_t *s, const pst_id_t *batch, uint32_t segment, const uint32_t *packs, uint32_t n,
                             pst_store_read_fn *fn, void *arg);

@@ -44,6 +44,8 @@ typedef struct world {
     uint64_t take_wait_ms;
     bool take_refuse;
     uint32_t parked, resumed;
+    pst_err_t refuse[PST_STORE_OP_COUNT]; /* what the store says to such an operation */
+    uint32_t deletes;
 } world_t;
 
 static const pst_id_t ID = {{1, 2, 3}};
@@ -54,7 +56,7 @@ static void answer(world_t *w, const pst_store_op_t *op)
 {
     if (!op->token)
         return;
-    pst_store_answer_t a = {.type = op->type, .token = op->token};
+    pst_store_answer_t a = {.type = op->type, .token = op->token, .err = w->refuse[op->type]};
     pst_event_t ev = {.type = PST_EV_STORED};
     ev.u.stored.answer = &a;
     if (op->type == PST_STORE_CLAIM)
@@ -108,6 +110,8 @@ static void take_actions(world_t *w, pst_store_op_t *ops, uint32_t *n)
                 note_append(w, &a.u.store);
             if (a.u.store.type == PST_STORE_RETRY)
                 w->retries++;
+            if (a.u.store.type == PST_STORE_DELETE)
+                w->deletes++;
             if (a.u.store.type == PST_STORE_END) {
                 w->ended = true;
                 w->end_status = a.u.store.u.end.summary->status;
@@ -440,6 +444,50 @@ static void nothing_is_answered_before_it_is_stored(void **state)
     assert_int_equal(w->acked, 1);
     unmute(w);
     assert_int_equal(w->acked, 2);
+    world_free(w);
+}
+
+/* The store has OPEN, PACK and COMMIT in its hands together.  Whatever it makes of a COMMIT behind an OPEN that it
+ * refused, nothing runs, and nothing stays. */
+static void a_refused_open_takes_the_commit_along(void **state)
+{
+    (void)state;
+    static const pst_err_t commit_says[] = {PST_OK, PST_E_NOT_FOUND, PST_E_STORE_FULL};
+    for (size_t i = 0; i < PST_COUNT(commit_says); i++) {
+        world_t *w = world_new();
+        hello(w, WORKER, 64, NULL, 0);
+        w->store_mute = true;
+        w->refuse[PST_STORE_OPEN] = PST_E_STORE_FULL;
+        w->refuse[PST_STORE_COMMIT] = commit_says[i];
+        submit(w, (wish_t){.models = {"one"}});
+        assert_int_equal(w->kept_n, 3);
+        unmute(w);
+        assert_int_equal(w->done.err, PST_E_STORE_FULL);
+        assert_int_equal(w->deletes, 1);
+        assert_int_equal(w->tasks_n, 0);
+        memset(w->refuse, 0, sizeof w->refuse);
+        submit(w, (wish_t){.models = {"one"}});
+        assert_true(w->done.accepted);
+        assert_int_equal(w->tasks_n, JOBS);
+        world_free(w);
+    }
+}
+
+/* An upload that is repeated because its last answer was lost: the batch has run and ended meanwhile. */
+static void a_repeated_upload_of_an_ended_batch_is_accepted(void **state)
+{
+    (void)state;
+    world_t *w = world_new();
+    hello(w, WORKER, 64, NULL, 0);
+    w->store_mute = true;
+    w->refuse[PST_STORE_OPEN] = PST_E_EXISTS;
+    submit(w, (wish_t){.models = {"one"}});
+    unmute(w);
+    assert_int_equal(w->done.req, 99);
+    assert_int_equal(w->done.err, PST_OK);
+    assert_true(w->done.accepted);
+    assert_int_equal(w->deletes, 0);
+    assert_int_equal(w->tasks_n, 0);
     world_free(w);
 }
 
@@ -807,7 +855,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_runs_and_ends),
         cmocka_unit_test(nothing_is_answered_before_it_is_stored),
-        cmocka_unit_test(a_commit_that_does_not_add_up_is_refused),
+        cmocka_unit_test(a_refused_open_takes_the_commit_along),
+    cmocka_unit_test(a_repeated_upload_of_an_ended_batch_is_accepted),
+    cmocka_unit_test(a_commit_that_does_not_add_up_is_refused),
         cmocka_unit_test(errors_cost_five_attempts_with_growing_waits),
         cmocka_unit_test(a_limit_costs_no_attempt),
         cmocka_unit_test(a_refused_key_parks_the_account_and_spends_nothing),
