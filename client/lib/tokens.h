@@ -6,7 +6,8 @@
 #include "base/base.h"
 
 /* text: what stands between a JSON string's quotes; escaped: it has backslashes in it (then they are read as
- * escapes, otherwise as punctuation).  Valid UTF-8.  In 1/1000 tokens, so that sums of short texts stay exact. */
+ * escapes, otherwise as punctuation).  Valid UTF-8.  In 1/1000 tokens, so that sums of short texts stay exact.  Of more
+ * than 64 KiB it is the figure of a sample. */
 uint64_t pst_tokens_milli(pst_view_t text, bool escaped);
 
 /* Texts counted lately: most lines of a batch begin with the same instructions.  Zero is a valid start. */

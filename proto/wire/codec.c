@@ -8,7 +8,7 @@
 
 #define TEXT_MIN 128 /* less is not worth the trouble */
 #define LZ4_BODY_MAX (24u << 10) /* mean bytes of a body up to which the one before is in LZ4's reach */
-#define ZSTD_LEVEL 1
+#define ZSTD_LEVEL (-1) /* finds what bodies share as level 1 does, and leaves the letters of what they do not share */
 #define LZ4_ACCELERATION 1
 
 struct pst_compressor {

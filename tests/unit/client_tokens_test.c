@@ -168,6 +168,28 @@ static void windows_and_runs_agree(void **state)
     }
 }
 
+/* A long text costs what its parts cost, within the little that a sample may miss. */
+static void long_texts_are_sampled(void **state)
+{
+    (void)state;
+    size_t page = 20000, n = 0, cap = 30 * page + 1000;
+    char *text = malloc(cap);
+    uint64_t parts = 0;
+    for (size_t i = 0; n < 25 * page; i++) {
+        size_t from = n, len = strlen(samples[i % PST_COUNT(samples)].text);
+        while (n - from < page) {
+            memcpy(text + n, samples[i % PST_COUNT(samples)].text, len);
+            n += len;
+            text[n++] = ' ';
+        }
+        parts += pst_tokens_milli(pst_view(text + from, n - from), false);
+    }
+    assert_true(n <= cap);
+    double off = (double)pst_tokens_milli(pst_view(text, n), false) / (double)parts - 1;
+    assert_true(off > -0.03 && off < 0.03);
+    free(text);
+}
+
 /* Never more than a token a byte, and all of a text that no rule knows is read. */
 static void any_bytes(void **state)
 {
@@ -197,7 +219,7 @@ static void cache_gives_the_same(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(known_texts), cmocka_unit_test(escapes),   cmocka_unit_test(rules),
     cmocka_unit_test(any_bytes),   cmocka_unit_test(fast_and_slow_agree),
-    cmocka_unit_test(windows_and_runs_agree), cmocka_unit_test(cache_gives_the_same),
+    cmocka_unit_test(windows_and_runs_agree), cmocka_unit_test(long_texts_are_sampled), cmocka_unit_test(cache_gives_the_same),
 };
 
 UNIT_MAIN(tests)
