@@ -4,8 +4,9 @@
  * call that talks to the broker blocks until its answer, or until the handle's time-out (PST_E_UNREACHABLE).  A
  * broker that restarts meanwhile is waited for, the session begun anew and unanswered requests sent again: all of
  * them can be repeated safely.  Errors come back as pst_err_t; pst_client_error() has the words.  Nothing here
- * prints, exits, or changes signals.  Memory: bounded whatever the size of the input (packs being built: 8 MiB; packs
- * unanswered: 16 MiB; 8 bytes a line to find repeated custom_ids). */
+ * prints, exits, or changes signals.  ZeroMQ has a thread of its own, and of an upload of more than a few hundred jobs up
+ * to three compress; no code of the caller's runs in them.  Memory: bounded whatever the size of the input (packs being
+ * built: 8 MiB; being compressed: 16 MiB; unanswered: 16 MiB; 8 bytes a line to find repeated custom_ids). */
 #ifndef PENSTOCK_PENSTOCK_H
 #define PENSTOCK_PENSTOCK_H
 
