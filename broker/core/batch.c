@@ -401,8 +401,8 @@ void batch_on_delete(pst_core_t *c, pst_peer_t peer, const pst_msg_batch_req_t *
 void batch_accept(pst_core_t *c, batch_t *b)
 {
     b->state = BATCH_ACTIVE;
-    b->where = pst_calloc(b->jobs, sizeof *b->where);
-    c->gauge.jobs_queued += b->jobs;
+    b->where = pst_calloc(b->jobs_accepted, sizeof *b->where);
+    c->gauge.jobs_queued += b->jobs_accepted;
     uint64_t left_ms = b->expires_ms > c->wall_ms ? b->expires_ms - c->wall_ms : 0;
     core_timer(c, &b->timer, pst_ns_add(c->now, left_ms * PST_MS));
 }
@@ -525,6 +525,7 @@ static void on_committed(pst_core_t *c, const op_t *op, const pst_store_answer_t
     }
     c->count.batches_accepted++;
     c->count.jobs_accepted += b->jobs;
+    b->jobs_accepted = b->jobs;
     batch_accept(c, b);
     for (uint32_t i = 0; i < b->packs_n; i++)
         sched_add_pack(c, b, i);

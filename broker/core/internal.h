@@ -272,7 +272,8 @@ struct batch {
     uint64_t window_s, max_cost_nano;
     pack_t *packs;
     uint32_t packs_n, packs_cap, packs_unstored;
-    uint32_t jobs, ended, running, waiting;
+    uint32_t jobs, ended, running, waiting; /* jobs: of the packs known so far */
+    uint32_t jobs_accepted; /* all of them; 0: not accepted yet */
     uint32_t *where;      /* per ordinal: result pack + 1 of its segment; 0: not ended */
     segment_t **segments;
     uint32_t segments_n, segments_cap;

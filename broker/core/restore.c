@@ -14,9 +14,10 @@ static void restore_batch(pst_core_t *c, const pst_restored_t *r)
     b->expires_ms = i->expires_ms;
     b->cancelling_ms = i->cancelling_ms;
     b->drain = r->u.batch.drain;
+    b->jobs_accepted = r->u.batch.jobs;
 }
 
-/* Packs come before what happened to their jobs, so `where` can be made when the first of those comes. */
+/* A segment's packs come before what happened to their jobs, and before the packs of the next segment. */
 static void activate(pst_core_t *c, batch_t *b)
 {
     if (b->state == BATCH_STAGING && b->accepted_ms)
@@ -89,6 +90,7 @@ static void restore_end(pst_core_t *c, batch_t *b)
         core_timer(c, &b->timer, pst_ns_add(c->now, c->opts.staging_idle_ms * PST_MS));
         return;
     }
+    PST_ASSERT(b->jobs == b->jobs_accepted);
     for (uint32_t i = 0; i < b->segments_n; i++)
         b->cost_spent += b->segments[i]->stats.cost_nano;
     if (b->drain != PST_DRAIN_NONE)

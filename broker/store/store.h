@@ -185,7 +185,7 @@ typedef struct pst_store_answer {
 /* ---- reading back at start ----------------------------------------------------------------------------------- */
 
 typedef enum pst_restored_type {
-    PST_RESTORED_BATCH,   /* its parameters and state; its segments follow */
+    PST_RESTORED_BATCH,   /* its parameters and state; its segments follow, each with all that is below before the next */
     PST_RESTORED_PACK,    /* in pack order */
     PST_RESTORED_RESULTS, /* one result pack's ended jobs */
     PST_RESTORED_RETRY,

@@ -445,27 +445,53 @@ static void restored(world_t *w, pst_restored_t *r)
     sim_step(w, &ev);
 }
 
-static void restore_results(world_t *w, const stored_batch_t *b)
+static void restore_packs(world_t *w, const stored_batch_t *b, uint32_t segment)
 {
-    for (uint32_t seg = 0; seg < SIM_PACKS_MAX; seg++) {
-        for (uint32_t n = 0; n < b->next_n[seg]; n++) {
-            pst_slot_ref_t ended[SIM_JOBS_MAX];
-            pst_restored_t r = {.type = PST_RESTORED_RESULTS, .batch = b->id, .segment = seg};
-            r.u.results.n = n;
-            r.u.results.ended = ended;
-            for (uint32_t i = 0; i < b->results_n; i++)
-                if (b->result[i].segment == seg && b->result[i].n == n)
-                    ended[r.u.results.ended_n++] = (pst_slot_ref_t){b->result[i].pack, b->result[i].slot};
-            restored(w, &r);
-        }
-        if (b->next_n[seg]) {
-            pst_restored_t r = {.type = PST_RESTORED_STATS, .batch = b->id, .segment = seg};
-            r.u.stats = b->stats[seg];
-            restored(w, &r);
-        }
+    for (uint32_t i = 0; i < b->packs; i++) {
+        if (b->pack[i].segment != segment)
+            continue;
+        pst_restored_t r = {.type = PST_RESTORED_PACK, .batch = b->id, .segment = segment};
+        r.u.pack.entry = b->pack[i].entry;
+        r.u.pack.url = b->pack[i].url;
+        r.u.pack.route = pst_blob_view(b->pack[i].route);
+        r.u.pack.rejected = b->pack[i].rejected;
+        restored(w, &r);
     }
 }
 
+static void restore_results(world_t *w, const stored_batch_t *b, uint32_t segment)
+{
+    for (uint32_t n = 0; n < b->next_n[segment]; n++) {
+        pst_slot_ref_t ended[SIM_JOBS_MAX];
+        pst_restored_t r = {.type = PST_RESTORED_RESULTS, .batch = b->id, .segment = segment};
+        r.u.results.n = n;
+        r.u.results.ended = ended;
+        for (uint32_t i = 0; i < b->results_n; i++)
+            if (b->result[i].segment == segment && b->result[i].n == n)
+                ended[r.u.results.ended_n++] = (pst_slot_ref_t){b->result[i].pack, b->result[i].slot};
+        restored(w, &r);
+    }
+    if (b->next_n[segment]) {
+        pst_restored_t r = {.type = PST_RESTORED_STATS, .batch = b->id, .segment = segment};
+        r.u.stats = b->stats[segment];
+        restored(w, &r);
+    }
+}
+
+static void restore_retries(world_t *w, const stored_batch_t *b, uint32_t segment)
+{
+    for (uint32_t i = 0; b->retry && i < SIM_PACKS_MAX * 16; i++) {
+        if (!b->retry[i].there || b->pack[b->retry[i].retry.pack].segment != segment)
+            continue;
+        pst_restored_t r = {.type = PST_RESTORED_RETRY, .batch = b->id, .segment = segment};
+        r.u.retry = b->retry[i].retry;
+        r.u.retry.endpoints = b->retry[i].names;
+        r.u.retry.history = b->retry[i].history;
+        restored(w, &r);
+    }
+}
+
+/* Segment by segment, as the keys lie. */
 static void restore_one(world_t *w, stored_batch_t *b)
 {
     pst_restored_t r = {.type = PST_RESTORED_BATCH, .batch = b->id};
@@ -474,25 +500,13 @@ static void restore_one(world_t *w, stored_batch_t *b)
                                         .max_cost_nano = b->max_cost_nano, .accepted_ms = b->accepted_ms,
                                         .expires_ms = b->expires_ms, .idempotency_key = pst_view_str(b->key)};
     r.u.batch.drain = b->drain;
+    for (uint32_t i = 0; b->accepted_ms && i < b->packs; i++)
+        r.u.batch.jobs += b->pack[i].entry.jobs;
     restored(w, &r);
-    for (uint32_t i = 0; i < b->packs; i++) {
-        r = (pst_restored_t){.type = PST_RESTORED_PACK, .batch = b->id, .segment = b->pack[i].segment};
-        r.u.pack.entry = b->pack[i].entry;
-        r.u.pack.url = b->pack[i].url;
-        r.u.pack.route = pst_blob_view(b->pack[i].route);
-        r.u.pack.rejected = b->pack[i].rejected;
-        restored(w, &r);
-    }
-    restore_results(w, b);
-    for (uint32_t i = 0; b->retry && i < SIM_PACKS_MAX * 16; i++) {
-        if (!b->retry[i].there)
-            continue;
-        r = (pst_restored_t){.type = PST_RESTORED_RETRY, .batch = b->id};
-        r.u.retry = b->retry[i].retry;
-        r.u.retry.endpoints = b->retry[i].names;
-        r.u.retry.history = b->retry[i].history;
-        r.segment = b->pack[r.u.retry.pack].segment;
-        restored(w, &r);
+    for (uint32_t segment = 0; segment < SIM_PACKS_MAX; segment++) {
+        restore_packs(w, b, segment);
+        restore_results(w, b, segment);
+        restore_retries(w, b, segment);
     }
     r = (pst_restored_t){.type = PST_RESTORED_BATCH_END, .batch = b->id};
     restored(w, &r);

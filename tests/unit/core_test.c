@@ -786,7 +786,7 @@ static void a_restarted_core_repeats_no_call_of_a_live_worker(void **state)
     pst_core_destroy(&w->core);
     w->core = pst_core_new(&(pst_core_opts_t){.seed = 8});
     configure_limited(w, 0);
-    pst_restored_t r = {.type = PST_RESTORED_BATCH, .batch = ID};
+    pst_restored_t r = {.type = PST_RESTORED_BATCH, .batch = ID, .u.batch.jobs = JOBS};
     r.u.batch.info.accepted_ms = 1000000;
     r.u.batch.info.expires_ms = w->wall_ms + 1000000;
     pst_event_t ev = {.type = PST_EV_RESTORED};
