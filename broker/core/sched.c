@@ -298,6 +298,7 @@ static void emit_group(run_t *r, group_t *g, bool last)
     t->flags = e->flags;
     t->slots = g->slots;
     t->slots_n = g->n;
+    t->priority = r->flow->batch->priority;
     c->count.dispatches += g->n;
     g->n = 0;
 }

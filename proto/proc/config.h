@@ -42,6 +42,7 @@ typedef struct pst_config_provider {
     const char *api;       /* wire protocol: an adapter's name */
     const char *base_url;  /* no trailing slash; anthropic: ends in /v1, gemini: in /v1beta; echo: "" */
     const char *key_ref;   /* "${VAR}", "file:/path", a literal, or NULL where none is needed */
+    const char *ca_file;   /* trusted certificates; NULL: the system's */
     const char *data_policy; /* NULL or "deny" where the provider trains on nothing */
     pst_limits_t limits;   /* the whole account */
     pst_ns_t timeout;      /* a whole call */

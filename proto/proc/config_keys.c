@@ -582,6 +582,8 @@ static const entry_t provider_keys[] = {
      .help = "up to what the SDKs call the base URL: https://api.openai.com/v1"},
     {.name = "api_key", TEXT(pst_config_provider_t, key_ref, "${VARIABLE} or file:/path", pst_value_secret),
      .secret = true, .help = "resolved by workers alone; \"\" for none"},
+    {.name = "ca_file", TEXT(pst_config_provider_t, ca_file, "a file", pst_value_path),
+     .help = "certificates trusted instead of the system's, in PEM: a company's own, or a server's"},
     {.name = "limits", MAP(pst_config_provider_t, limits, limits_section), .help = "of the whole account"},
     {.name = "timeout", DURATION(pst_config_provider_t, timeout, PST_SEC, 86400 * PST_SEC),
      .help = "of a whole call; default 10m"},

@@ -173,6 +173,12 @@ const char *pst_value_word(pst_view_t v)
     return good ? NULL : "write one word of at most 32 letters and digits, such as fp8";
 }
 
+const char *pst_value_path(pst_view_t v)
+{
+    bool good = v.n >= 2 && v.n <= 1024 && v.p[0] == '/' && !memchr(v.p, '\0', v.n);
+    return good ? NULL : "write a path from the root on, such as /etc/ssl/certs/company.pem";
+}
+
 /* host:port, [v6]:port; a port of 0 or * lets the system choose. */
 static bool host_port(pst_view_t v, pst_view_t *ret_host)
 {

@@ -18,6 +18,7 @@ const char *pst_value_provider_name(pst_view_t v); /* letters, digits, . _ -; at
 const char *pst_value_model_name(pst_view_t v);    /* what users ask for; at most 128 bytes */
 const char *pst_value_upstream(pst_view_t v);      /* a provider's name of a model; at most 200 bytes */
 const char *pst_value_word(pst_view_t v);          /* a short name such as fp8 */
+const char *pst_value_path(pst_view_t v);          /* of a file, from the root on; at most 1024 bytes */
 const char *pst_value_http_url(pst_view_t v);
 const char *pst_value_redis_url(pst_view_t v);
 const char *pst_value_zmq_address(pst_view_t v);   /* tcp://HOST:PORT or ipc:///path */

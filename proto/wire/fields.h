@@ -8,7 +8,7 @@
 #define PST_ENVELOPE_FIELDS 5
 #define PST_REF_FIELDS 5
 #define PST_POOL_FIELDS 2
-#define PST_TASK_GROUP_FIELDS 11
+#define PST_TASK_GROUP_FIELDS 11 /* at least; priority came later */
 #define PST_OUTCOME_GROUP_FIELDS 5
 #define PST_OUTCOME_FIELDS 20
 

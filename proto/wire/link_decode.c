@@ -141,6 +141,11 @@ static void read_task_group(pst_in_t *c, pst_arena_t *a, pst_task_group_t *g)
     g->max_output = pst_in_u32(c);
     g->flags = pst_in_u32(c);
     read_slots(c, a, g);
+    g->priority = PST_PRIORITY_NORMAL;
+    if (extra > 0) {
+        g->priority = pst_in_u8(c, PST_PRIORITY_COUNT - 1);
+        extra--;
+    }
     pst_in_close(c, extra);
 }
 

@@ -393,6 +393,7 @@ typedef struct pst_task_group { /* jobs of one pack for one endpoint */
     uint32_t flags;              /* PST_EP_… */
     pst_task_slot_t *slots;
     uint32_t slots_n;
+    uint8_t priority;            /* pst_priority_t of the batch: whose calls are made first; a later field, else NORMAL */
 } pst_task_group_t;
 
 typedef struct pst_msg_tasks {

@@ -222,7 +222,7 @@ static void put_outcomes(msgpack_packer *k, const pst_msg_outcomes_t *m)
 
 static void put_task_group(msgpack_packer *k, const pst_task_group_t *g)
 {
-    pst_put_array(k, PST_TASK_GROUP_FIELDS);
+    pst_put_array(k, PST_TASK_GROUP_FIELDS + 1);
     pst_put_id(k, &g->batch);
     pst_put_uint(k, g->segment);
     pst_put_uint(k, g->pack);
@@ -240,6 +240,7 @@ static void put_task_group(msgpack_packer *k, const pst_task_group_t *g)
         pst_put_uint(k, g->slots[i].slot);
         pst_put_uint(k, g->slots[i].dispatch);
     }
+    pst_put_uint(k, g->priority);
 }
 
 static void put_tasks(msgpack_packer *k, const pst_msg_tasks_t *m)

@@ -171,6 +171,7 @@ static void every_key_arrives(void **state)
                            "    base_url: http://[fd00::1]:8000/v1///\n"
                            "    api_key: ${MY_KEY}\n"
                            "    limits: { rpm: 1, tpm: 2, itpm: 3, otpm: 4, rpd: 5, concurrency: 6 }\n"
+                           "    ca_file: /etc/ssl/mine.pem\n"
                            "    timeout: 90s\n"
                            "    options: [max_completion_tokens, no_store]\n"
                            "    data_collection: deny\n"
@@ -196,6 +197,7 @@ static void every_key_arrives(void **state)
     const pst_config_provider_t *p = provider(c, "mine");
     assert_string_equal(p->base_url, "http://[fd00::1]:8000/v1");
     assert_string_equal(p->key_ref, "${MY_KEY}");
+    assert_string_equal(p->ca_file, "/etc/ssl/mine.pem");
     assert_string_equal(p->data_policy, "deny");
     assert_true(p->zdr);
     assert_true(p->timeout == 90 * PST_SEC);
@@ -336,7 +338,7 @@ static void unknown_keys(void **state)
         "p.yaml:3:24: unknown key `concurency` in providers.openai.limits: did you mean `concurrency`?\n"
         "p.yaml:4:5: unknown key `baseurl` in providers.openai: did you mean `base_url`?\n"
         "p.yaml:5:5: unknown key `frobnicate` in providers.openai: remove it; known are api, base_url, api_key, "
-        "limits, timeout, options, data_collection, zdr, delay, answer_bytes\n");
+        "ca_file, limits, timeout, options, data_collection, zdr, delay, answer_bytes\n");
 }
 
 static void values_out_of_bounds(void **state)
@@ -348,6 +350,7 @@ static void values_out_of_bounds(void **state)
         "providers:\n"
         "  openai:\n"
         "    timeout: 500ms\n"
+        "    ca_file: mine.pem\n"
         "    limits: { rpm: 0, tpm: \"5\", concurrency: 100001, rpd: 99999999999999999999999, otpm: -1 }\n"
         "  e: { api: echo, delay: 10, answer_bytes: 2xb, zdr: yes }\n"
         "models:\n"
@@ -360,18 +363,20 @@ static void values_out_of_bounds(void **state)
         "p.yaml:2:63: broker.metrics is `x:70000`: write HOST:PORT, or \"\" to switch it off\n"
         "p.yaml:3:20: input.line_max is `33mb`: write 1kb to 32mb\n"
         "p.yaml:6:14: providers.openai.timeout is `500ms`: write 1s to 1d\n"
-        "p.yaml:7:20: providers.openai.limits.rpm is `0`: write 1 to 1000000000, or leave it out\n"
-        "p.yaml:7:28: providers.openai.limits.tpm is `5`: a number is written without quotes\n"
-        "p.yaml:7:46: providers.openai.limits.concurrency is `100001`: write 1 to 100000\n"
-        "p.yaml:7:59: providers.openai.limits.rpd is `99999999999999999999999`: write 1 to 1000000000000\n"
-        "p.yaml:7:90: providers.openai.limits.otpm is `-1`: write a whole number without quotes, such as 5000\n"
-        "p.yaml:8:26: providers.e.delay is `10`: write a duration with its unit, such as 500ms, 600s, 10m or 1h\n"
-        "p.yaml:8:44: providers.e.answer_bytes is `2xb`: write a size with its unit, such as 64kb, 512mb or 8gb\n"
-        "p.yaml:8:54: providers.e.zdr is `yes`: write true or false\n"
-        "p.yaml:11:41: models.m.context is `1.5`: write a whole number without quotes, such as 5000\n"
-        "p.yaml:11:62: models.m.price.input is `-1`: write USD as a decimal number without quotes, such as 0.40\n"
-        "p.yaml:11:74: models.m.price.output is `1e3`: write USD as a decimal number without quotes, such as 0.40\n"
-        "p.yaml:11:87: models.m.price.cached is `200000`: that is beyond any price: write USD per million tokens "
+        "p.yaml:7:14: providers.openai.ca_file is `mine.pem`: write a path from the root on, such as "
+        "/etc/ssl/certs/company.pem\n"
+        "p.yaml:8:20: providers.openai.limits.rpm is `0`: write 1 to 1000000000, or leave it out\n"
+        "p.yaml:8:28: providers.openai.limits.tpm is `5`: a number is written without quotes\n"
+        "p.yaml:8:46: providers.openai.limits.concurrency is `100001`: write 1 to 100000\n"
+        "p.yaml:8:59: providers.openai.limits.rpd is `99999999999999999999999`: write 1 to 1000000000000\n"
+        "p.yaml:8:90: providers.openai.limits.otpm is `-1`: write a whole number without quotes, such as 5000\n"
+        "p.yaml:9:26: providers.e.delay is `10`: write a duration with its unit, such as 500ms, 600s, 10m or 1h\n"
+        "p.yaml:9:44: providers.e.answer_bytes is `2xb`: write a size with its unit, such as 64kb, 512mb or 8gb\n"
+        "p.yaml:9:54: providers.e.zdr is `yes`: write true or false\n"
+        "p.yaml:12:41: models.m.context is `1.5`: write a whole number without quotes, such as 5000\n"
+        "p.yaml:12:62: models.m.price.input is `-1`: write USD as a decimal number without quotes, such as 0.40\n"
+        "p.yaml:12:74: models.m.price.output is `1e3`: write USD as a decimal number without quotes, such as 0.40\n"
+        "p.yaml:12:87: models.m.price.cached is `200000`: that is beyond any price: write USD per million tokens "
         "(request: USD a call)\n");
 }
 

@@ -376,7 +376,9 @@ static void tasks(pst_buf_t *b, const pst_msg_tasks_t *m)
             NUM(b, &g->slots[k], dispatch);
             pst_buf_putc(b, '}');
         }
-        pst_buf_puts(b, "]}");
+        pst_buf_putc(b, ']');
+        NUM(b, g, priority);
+        pst_buf_putc(b, '}');
     }
     pst_buf_putc(b, ']');
 }

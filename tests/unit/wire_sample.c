@@ -433,6 +433,7 @@ static void sample_tasks(sample_t *s, pst_msg_tasks_t *m)
             g->slots[k].slot = (uint16_t)number(s, 0, 17, PST_PACK_JOBS_MAX - 1);
             g->slots[k].dispatch = (uint16_t)number(s, 0, 1, UINT16_MAX);
         }
+        g->priority = (uint8_t)number(s, 0, PST_PRIORITY_NORMAL, PST_PRIORITY_COUNT - 1);
     }
 }
 
