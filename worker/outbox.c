@@ -23,18 +23,19 @@ typedef struct message {
     pst_arena_t arena;  /* ids, names and messages of the outcomes; compressed bodies */
     group_t group[GROUPS_MAX];
     pst_outcome_group_t wire[GROUPS_MAX]; /* what is sent: points into `group` and the arena */
+    bool urgent;
     pst_msg_outcomes_t msg;
     uint32_t outcomes;
     size_t bytes;       /* counted in pst_outbox.bytes */
 } message_t;
 
 struct pst_outbox {
-    message_t *open;    /* gathering; NULL: nothing gathered */
-    pst_link_t waiting; /* sealed, in the order of their numbers */
+    message_t *open[2]; /* gathering, [1] what is urgent; NULL: nothing gathered */
+    pst_link_t waiting; /* sealed: those with a number in their order, then the urgent, then the others */
     pst_link_t sent;    /* not acknowledged */
     pst_link_t spare;
     uint32_t spares, sent_n;
-    uint64_t number;    /* of the latest sealed */
+    uint64_t number;    /* the latest given */
     uint32_t outcomes;
     size_t bytes;
     pst_compressor_t *compressor;
@@ -80,8 +81,10 @@ void pst_outbox_destroy(pst_outbox_t **b)
         while (!pst_link_empty(lists[i]))
             free_message(first(lists[i]));
     }
-    if (x->open)
-        free_message(x->open);
+    for (unsigned i = 0; i < PST_COUNT(x->open); i++) {
+        if (x->open[i])
+            free_message(x->open[i]);
+    }
     pst_compressor_destroy(&x->compressor);
     pst_buf_release(&x->packed);
     free(x);
@@ -122,6 +125,7 @@ static void recycle(pst_outbox_t *b, message_t *m)
     }
     pst_arena_clear(&m->arena);
     m->msg.groups_n = 0;
+    m->msg.number = 0;
     m->outcomes = 0;
     m->bytes = 0;
     pst_link_after(&b->spare, &m->link);
@@ -206,10 +210,21 @@ static void seal_bodies(pst_outbox_t *b, message_t *m, uint32_t at)
     pst_buf_clear(text);
 }
 
-static void seal(pst_outbox_t *b)
+static void queue(pst_outbox_t *b, message_t *m)
 {
-    message_t *m = pst_take(&b->open);
-    m->msg.number = ++b->number;
+    pst_link_t *before = &b->waiting;
+    if (m->urgent) {
+        before = b->waiting.next;
+        while (before != &b->waiting && (PST_CONTAINER(before, message_t, link)->urgent ||
+                                         PST_CONTAINER(before, message_t, link)->msg.number))
+            before = before->next;
+    }
+    pst_link_before(before, &m->link);
+}
+
+static void seal(pst_outbox_t *b, bool urgent)
+{
+    message_t *m = pst_take(&b->open[urgent]);
     for (uint32_t i = 0; i < m->msg.groups_n; i++) {
         m->wire[i].outcomes = m->group[i].outcomes;
         m->wire[i].endpoints = m->group[i].endpoints;
@@ -217,7 +232,7 @@ static void seal(pst_outbox_t *b)
     }
     if (b->packed.cap > TEXT_KEEP_BYTES)
         pst_buf_release(&b->packed);
-    pst_link_before(&b->waiting, &m->link);
+    queue(b, m);
 }
 
 static bool message_full(const message_t *m)
@@ -226,28 +241,31 @@ static bool message_full(const message_t *m)
 }
 
 /* A group of the open message for that segment; a body that would not fit begins a new message. */
-static uint32_t place(pst_outbox_t *b, const pst_id_t *batch, uint32_t segment, size_t bytes)
+static uint32_t place(pst_outbox_t *b, bool urgent, const pst_id_t *batch, uint32_t segment, size_t bytes)
 {
-    if (b->open && b->open->bytes + bytes > PST_OUTBOX_MESSAGE_BYTES)
-        seal(b);
-    if (b->open) {
-        uint32_t at = find_group(b->open, batch, segment);
+    message_t **open = &b->open[urgent];
+    if (*open && (*open)->bytes + bytes > PST_OUTBOX_MESSAGE_BYTES)
+        seal(b, urgent);
+    if (*open) {
+        uint32_t at = find_group(*open, batch, segment);
         if (at != UINT32_MAX)
             return at;
-        if (b->open->msg.groups_n == GROUPS_MAX)
-            seal(b);
+        if ((*open)->msg.groups_n == GROUPS_MAX)
+            seal(b, urgent);
     }
-    if (!b->open)
-        b->open = blank_message(b);
-    return add_group(b->open, batch, segment);
+    if (!*open) {
+        *open = blank_message(b);
+        (*open)->urgent = urgent;
+    }
+    return add_group(*open, batch, segment);
 }
 
-void pst_outbox_add(pst_outbox_t *b, const pst_id_t *batch, uint32_t segment,
+void pst_outbox_add(pst_outbox_t *b, bool urgent, const pst_id_t *batch, uint32_t segment,
                     const pst_endpoint_name_t *endpoint, const pst_outcome_t *o, pst_view_t body)
 {
     size_t bytes = sizeof *o + o->custom_id.n + o->request_id.n + o->message.n + body.n;
-    uint32_t at = place(b, batch, segment, bytes);
-    message_t *m = b->open;
+    uint32_t at = place(b, urgent, batch, segment, bytes);
+    message_t *m = b->open[urgent];
     pst_outcome_t *x = add_outcome(m, at);
     *x = *o;
     x->endpoint = endpoint_index(m, at, endpoint);
@@ -264,19 +282,24 @@ void pst_outbox_add(pst_outbox_t *b, const pst_id_t *batch, uint32_t segment,
     b->outcomes++;
     b->bytes += bytes;
     if (message_full(m))
-        seal(b);
+        seal(b, urgent);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
 const pst_msg_outcomes_t *pst_outbox_next(pst_outbox_t *b)
 {
-    if (b->sent_n >= PST_OUTBOX_WINDOW)
+    uint32_t window = PST_OUTBOX_WINDOW + PST_OUTBOX_URGENT_WINDOW;
+    if (b->open[true] && b->sent_n < window)
+        seal(b, true);
+    if (pst_link_empty(&b->waiting) && b->open[false] && b->sent_n == 0)
+        seal(b, false);
+    message_t *m = first(&b->waiting);
+    if (!m || b->sent_n >= (m->urgent ? window : PST_OUTBOX_WINDOW))
         return NULL;
-    if (pst_link_empty(&b->waiting) && b->open && b->sent_n == 0)
-        seal(b);
-    const message_t *m = first(&b->waiting);
-    return m ? &m->msg : NULL;
+    if (!m->msg.number)
+        m->msg.number = ++b->number;
+    return &m->msg;
 }
 
 void pst_outbox_sent(pst_outbox_t *b)
@@ -348,7 +371,9 @@ uint32_t pst_outbox_refs(const pst_outbox_t *b, pst_task_ref_t *ret, uint32_t ma
         for (const pst_link_t *l = lists[i]->next; l != lists[i]; l = l->next)
             n += message_refs(PST_CONTAINER(l, const message_t, link), ret + n, max - n);
     }
-    if (b->open)
-        n += message_refs(b->open, ret + n, max - n);
+    for (unsigned i = 0; i < PST_COUNT(b->open); i++) {
+        if (b->open[i])
+            n += message_refs(b->open[i], ret + n, max - n);
+    }
     return n;
 }

@@ -4,10 +4,11 @@
  *                          ^                |
  *                          +---- rewind ----+   the session ended: to be sent again
  *
- * Outcomes are gathered into numbered OUTCOMES messages; number and contents never change once sealed, so
- * that the broker can tell one that comes twice.  As with Nagle's rule a message goes at once when none is
+ * Outcomes are gathered into OUTCOMES messages.  A message gets its number when it is to be sent first, and from
+ * then on neither number nor contents change, so that the broker can tell one that comes twice.  As with Nagle's rule a message goes at once when none is
  * unacknowledged; else outcomes gather until an ACK comes or the message is full.  At most
- * PST_OUTBOX_WINDOW messages are unacknowledged at a time.
+ * PST_OUTBOX_WINDOW messages are unacknowledged at a time.  What is urgent, outcomes of batches of high priority,
+ * gathers apart, goes before all that was never sent, and has places of its own beyond the window.
  *
  * Memory is bounded by the caller: when pst_outbox_full says so it makes no new calls; those in flight
  * still find room. */
@@ -17,6 +18,7 @@
 #include "wire/msg.h"
 
 #define PST_OUTBOX_WINDOW 8
+#define PST_OUTBOX_URGENT_WINDOW 4
 #define PST_OUTBOX_MESSAGE_OUTCOMES 256
 #define PST_OUTBOX_MESSAGE_BYTES ((size_t)1 << 20)
 #define PST_OUTBOX_BYTES_MAX ((size_t)64 << 20)
@@ -28,7 +30,7 @@ pst_outbox_t *pst_outbox_new(void);
 void pst_outbox_destroy(pst_outbox_t **o);
 
 /* Copies all that `o` points to.  o->endpoint, body_offset and body_bytes are set here. */
-void pst_outbox_add(pst_outbox_t *b, const pst_id_t *batch, uint32_t segment,
+void pst_outbox_add(pst_outbox_t *b, bool urgent, const pst_id_t *batch, uint32_t segment,
                     const pst_endpoint_name_t *endpoint, const pst_outcome_t *o, pst_view_t body);
 bool pst_outbox_full(const pst_outbox_t *b);
 bool pst_outbox_empty(const pst_outbox_t *b); /* nothing gathered, nothing unacknowledged */

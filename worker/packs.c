@@ -107,6 +107,7 @@ static pst_err_t new_pack(pst_packs_t *p, const pst_task_group_t *g, pst_pack_t 
     k->batch = g->batch;
     k->segment = g->segment;
     k->pack = g->pack;
+    k->priority = g->priority;
     pst_link_init(&k->idle);
     pst_arena_init(&k->arena, HEADERS_ARENA_BYTES_MAX);
     pst_err_t e = read_headers(k, g->headers);

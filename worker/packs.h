@@ -20,6 +20,7 @@ typedef struct pst_packs pst_packs_t;
 typedef struct pst_pack {
     pst_id_t batch;
     uint32_t segment, pack;
+    uint8_t priority;      /* of the batch */
     pst_pack_headers_t headers;  /* views into the arena */
     pst_run_t **run;             /* by slot; NULL: none */
     bool readable;               /* false: the bodies do not decompress, and there is no text */

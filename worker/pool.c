@@ -214,7 +214,7 @@ static void put_outcome(pst_pools_t *p, const pst_pack_t *k, pst_task_slot_t s,
         .message = cut_text(r->message, PST_MESSAGE_BYTES_MAX),
     };
     p->stats.verdict[r->verdict]++;
-    pst_outbox_add(p->outbox, &k->batch, k->segment, endpoint, &o, r->body);
+    pst_outbox_add(p->outbox, k->priority > PST_PRIORITY_NORMAL, &k->batch, k->segment, endpoint, &o, r->body);
 }
 
 static void leave_pool(pst_run_t *r, bool live)
@@ -399,6 +399,24 @@ static pool_t *find_pool(const pst_pools_t *p, pst_view_t name)
     return NULL;
 }
 
+static uint8_t priority_of(const pst_link_t *l)
+{
+    return PST_CONTAINER(l, const pst_run_t, link)->pack->priority;
+}
+
+/* Behind those that are as urgent: nearly always at the end; else from the front, where the few more urgent stand. */
+static void enqueue(pool_t *pool, pst_run_t *r)
+{
+    pst_link_t *before = &pool->queue;
+    if (!pst_link_empty(&pool->queue) && priority_of(pool->queue.prev) < r->pack->priority) {
+        before = pool->queue.next;
+        while (priority_of(before) >= r->pack->priority)
+            before = before->next;
+    }
+    pst_link_before(before, &r->link);
+    pool->queued++;
+}
+
 static void queue_run(pst_pools_t *p, pool_t *pool, pst_pack_t *pack, endpoint_t *e, pst_task_slot_t s)
 {
     if (pst_link_empty(&p->free_runs))
@@ -413,8 +431,7 @@ static void queue_run(pst_pools_t *p, pool_t *pool, pst_pack_t *pack, endpoint_t
     r->dispatch = s.dispatch;
     e->refs++;
     pst_pack_attach(pack, s.slot, r);
-    pst_link_before(&pool->queue, &r->link);
-    pool->queued++;
+    enqueue(pool, r);
     p->runs++;
     p->stats.runs++;
 }

@@ -11,7 +11,7 @@ static void add(pst_outbox_t *b, const pst_id_t *batch, uint32_t pack, uint16_t 
     pst_endpoint_name_t e = {PST_VIEW_LIT("p"), pst_view_str(model)};
     pst_outcome_t o = {.pack = pack, .slot = slot, .dispatch = 1, .verdict = PST_VERDICT_DONE,
                        .custom_id = PST_VIEW_LIT("c"), .request_id = PST_VIEW_LIT("req")};
-    pst_outbox_add(b, batch, 0, &e, &o, body);
+    pst_outbox_add(b, false, batch, 0, &e, &o, body);
 }
 
 static void add_many(pst_outbox_t *b, uint32_t n)
@@ -153,7 +153,7 @@ static void test_many_segments(void **state)
     pst_endpoint_name_t e = {PST_VIEW_LIT("p"), PST_VIEW_LIT("m")};
     for (uint32_t i = 0; i < 100; i++) {
         pst_outcome_t o = {.pack = i, .verdict = PST_VERDICT_DONE};
-        pst_outbox_add(b, &batch_a, i, &e, &o, PST_VIEW_LIT("x"));
+        pst_outbox_add(b, false, &batch_a, i, &e, &o, PST_VIEW_LIT("x"));
     }
     uint32_t groups = 0;
     const pst_msg_outcomes_t *m;
@@ -228,7 +228,48 @@ static void test_large_bodies_and_bound(void **state)
     pst_outbox_destroy(&b);
 }
 
+/* Behind thousands of others, and with the window full, it goes next; numbers rise as they are sent, and stay. */
+static void test_urgent_goes_first(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    pst_endpoint_name_t e = {PST_VIEW_LIT("p"), PST_VIEW_LIT("m")};
+    pst_outcome_t o = {.pack = 7, .dispatch = 1, .verdict = PST_VERDICT_DONE};
+    add_many(b, 256 * 20);
+    for (uint64_t i = 1; i <= PST_OUTBOX_WINDOW; i++)
+        assert_int_equal(take(b), i);
+    assert_int_equal(take(b), 0);
+    pst_outbox_add(b, true, &batch_b, 3, &e, &o, PST_VIEW_LIT("{}"));
+    const pst_msg_outcomes_t *m = pst_outbox_next(b);
+    assert_int_equal(m->number, PST_OUTBOX_WINDOW + 1);
+    assert_int_equal(m->groups[0].segment, 3);
+    pst_outbox_sent(b);
+    assert_int_equal(take(b), 0); /* the others have no place beyond the window */
+    pst_outbox_rewind(b);
+    for (uint64_t i = 1; i <= PST_OUTBOX_WINDOW; i++)
+        assert_int_equal(take(b), i);
+    m = pst_outbox_next(b);
+    assert_int_equal(m->number, PST_OUTBOX_WINDOW + 1);
+    assert_int_equal(m->groups[0].segment, 3);
+    pst_outbox_sent(b);
+    for (uint32_t i = 0; i < PST_OUTBOX_URGENT_WINDOW; i++)
+        pst_outbox_add(b, true, &batch_b, 4, &e, &o, PST_VIEW_LIT("{}"));
+    assert_int_equal(take(b), PST_OUTBOX_WINDOW + 2);
+    pst_task_ref_t refs[256 * 20 + 5];
+    assert_int_equal(pst_outbox_refs(b, refs, PST_COUNT(refs)), PST_COUNT(refs));
+    uint32_t messages = 0;
+    for (uint64_t n = 1; !pst_outbox_empty(b); n++) {
+        assert_true(pst_outbox_ack(b, n));
+        while (take(b))
+            ;
+        messages++;
+    }
+    assert_int_equal(messages, 22);
+    pst_outbox_destroy(&b);
+}
+
 static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_urgent_goes_first),
     cmocka_unit_test(test_sent_at_once_then_gathered),
     cmocka_unit_test(test_full_message_does_not_wait),
     cmocka_unit_test(test_window),
