@@ -153,9 +153,10 @@ static void on_enlisted(pst_cmd_t *c, const redisReply *r)
     o->err = pst_store_reply_err(o->s, r);
 }
 
-static void send_part(pst_store_t *s, pst_cmd_t *c, bool write)
+/* All of them as writes, the read too: with replicated durability what is no write is answered out of turn. */
+static void send_part(pst_store_t *s, pst_cmd_t *c)
 {
-    c->write = write;
+    c->write = true;
     pst_cmd_finish(c);
     pst_conn_send(s->conn, c);
 }
@@ -173,7 +174,7 @@ static void submit_open(pst_store_t *s, const pst_store_op_t *op)
     pst_cmd_num(enlist, s->epoch);
     pst_cmd_id(enlist, &op->batch);
     pst_cmd_num(enlist, info->created_ms);
-    send_part(s, enlist, true);
+    send_part(s, enlist);
     pst_buf_t encoded;
     pst_buf_init(&encoded, 0);
     pst_batch_info_encode(info, &encoded);
@@ -181,7 +182,7 @@ static void submit_open(pst_store_t *s, const pst_store_op_t *op)
     arg_batch_key(open, op);
     pst_cmd_num(open, s->epoch);
     pst_cmd_buf(open, &encoded);
-    send_part(s, open, true);
+    send_part(s, open);
     if (!o->keyed)
         return;
     pst_key_t idem;
@@ -189,7 +190,7 @@ static void submit_open(pst_store_t *s, const pst_store_op_t *op)
     pst_cmd_t *holder = pst_cmd_new("HGET", on_open_holder, o);
     pst_cmd_key(holder, &idem);
     pst_cmd_str(holder, "b");
-    send_part(s, holder, false);
+    send_part(s, holder);
 }
 
 /* ---- operations of one command ------------------------------------------------------------------------------------------ */
