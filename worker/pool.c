@@ -9,10 +9,11 @@
 
 /* What a built request or a read answer may take, a body of PST_LINE_BYTES_MAX escaped twice over included. */
 #define CALL_ARENA_BYTES_MAX ((size_t)4 * PST_LINE_BYTES_MAX)
-/* A spare exchange keeps at most so long a tape. */
-#define TAPE_KEEP 16384u
-/* Runs started in one turn of the loop: answering echoes must not keep the sockets waiting. */
-#define STARTS_PER_STEP 1024
+/* What is kept for the next call: tokens of the tape, bytes of a spare exchange. */
+#define TAPE_KEEP 65536u
+#define EXCHANGE_KEEP_BYTES ((size_t)16 << 10)
+/* Runs started in one step: few enough that what was made of them is still in the cache when it is sent. */
+#define STARTS_PER_STEP 32
 #define RUNS_PER_SLAB 256
 #define WAIT_MS_MIN 50u
 #define WAIT_MS_MAX (25u * 3600u * 1000u)
@@ -38,11 +39,10 @@ typedef struct pool {
     pst_link_t endpoints;      /* endpoint_t.link */
 } pool_t;
 
-/* What one call needs beside its run, used again by the next. */
+/* What one call needs beside its run until the answer is there, used again by the next. */
 typedef struct exchange {
     pst_link_t link;
-    pst_arena_t arena;
-    pst_json_t json;
+    pst_arena_t arena; /* of the request */
     pst_task_t task;
 } exchange_t;
 
@@ -74,13 +74,15 @@ struct pst_pools {
     slab_t *slabs;
     pst_link_t free_runs;
     pst_link_t free_exchanges;
-    exchange_t scratch;      /* of runs that are answered at once */
+    /* Of the request being made, or the answer being read. */
+    pst_arena_t arena;
+    pst_json_t tape;
     pst_heap_t timers;       /* pst_run_t.due */
     pst_rng_t rng;
     pst_ns_t now;            /* of the step under way */
     uint64_t wall_ms;        /* the same on the wall's clock */
     uint32_t runs;
-    bool draining;
+    bool draining, pressed;
     pst_pool_stats_t stats;
 };
 
@@ -131,21 +133,15 @@ static exchange_t *take_exchange(pst_pools_t *p)
     }
     exchange_t *x = pst_calloc(1, sizeof *x);
     pst_link_init(&x->link);
-    pst_json_init(&x->json);
     pst_arena_init(&x->arena, CALL_ARENA_BYTES_MAX);
     return x;
 }
 
-static void clear_exchange(exchange_t *x)
-{
-    pst_arena_clear(&x->arena);
-    if (x->json.cap > TAPE_KEEP)
-        pst_json_release(&x->json);
-}
-
 static void give_exchange(pst_pools_t *p, exchange_t *x)
 {
-    clear_exchange(x);
+    pst_arena_clear(&x->arena);
+    if (x->arena.bytes > EXCHANGE_KEEP_BYTES)
+        pst_arena_release(&x->arena);
     pst_link_after(&p->free_exchanges, &x->link);
 }
 
@@ -242,38 +238,43 @@ static void refuse(pst_run_t *r, pst_view_t why)
     end_run(r, true, &reading, 0);
 }
 
-static void read_answer(pst_run_t *r, exchange_t *x, const pst_http_answer_t *answer, uint64_t latency_us)
+static void read_answer(pst_run_t *r, const pst_task_t *task, const pst_http_answer_t *answer, uint64_t latency_us)
 {
+    pst_pools_t *p = r->pools;
     pst_reading_t reading;
     memset(&reading, 0, sizeof reading);
-    r->adapter->read(&x->task, answer, &x->arena, &reading);
+    r->adapter->read(task, answer, &p->arena, &reading);
     if (reading.body.n > PST_RESULT_BODY_BYTES_MAX) {
         /* It grew in translation: as if the provider had sent so much. */
         pst_http_answer_t over = {.transport = PST_CAUSE_PAYLOAD_TOO_LARGE, .wall_ms = answer->wall_ms};
         memset(&reading, 0, sizeof reading);
-        r->adapter->read(&x->task, &over, &x->arena, &reading);
+        r->adapter->read(task, &over, &p->arena, &reading);
     }
     PST_ASSERT(reading.verdict >= PST_VERDICT_DONE && reading.verdict <= PST_VERDICT_PARK);
     end_run(r, true, &reading, latency_us);
+    pst_arena_clear(&p->arena);
+    if (p->tape.cap > TAPE_KEEP)
+        pst_json_release(&p->tape);
 }
 
 /* ---- starts ---------------------------------------------------------------------------------- */
 
 /* Parses the job's body; NULL, or why it cannot be sent. */
-static const char *prepare(pst_run_t *r, exchange_t *x)
+static const char *prepare(pst_run_t *r, pst_task_t *ret)
 {
+    pst_pools_t *p = r->pools;
     if (!r->pack->readable)
         return "the pack of this job does not decompress: submit it again";
     size_t at;
-    if (pst_json_parse(&x->json, pst_pack_body(r->pack, r->slot), &at) ||
-        !pst_json_is(&x->json, 0, PST_JSON_OBJECT))
+    if (pst_json_parse(&p->tape, pst_pack_body(r->pack, r->slot), &at) ||
+        !pst_json_is(&p->tape, 0, PST_JSON_OBJECT))
         return "the body is not a JSON object";
-    x->task = (pst_task_t){
+    *ret = (pst_task_t){
         .url = (pst_url_t)r->pack->headers.url,
-        .body = &x->json,
+        .body = &p->tape,
         .endpoint = {r->endpoint->model, r->endpoint->max_output, r->endpoint->flags},
-        .random = pst_rng_next(&r->pools->rng),
-        .wall_s = r->pools->wall_ms / 1000,
+        .random = pst_rng_next(&p->rng),
+        .wall_s = p->wall_ms / 1000,
         .answer_bytes = r->pool->answer_bytes,
     };
     return NULL;
@@ -282,15 +283,14 @@ static const char *prepare(pst_run_t *r, exchange_t *x)
 static void answer_by_itself(pst_run_t *r)
 {
     pst_pools_t *p = r->pools;
-    exchange_t *x = &p->scratch;
-    const char *why = prepare(r, x);
+    pst_task_t task;
+    const char *why = prepare(r, &task);
     if (why) {
         refuse(r, pst_view_str(why));
         return;
     }
     pst_http_answer_t answer = {.status = 200, .wall_ms = p->wall_ms};
-    read_answer(r, x, &answer, pst_ns_since(p->now, r->since) / PST_US);
-    clear_exchange(x);
+    read_answer(r, &task, &answer, pst_ns_since(p->now, r->since) / PST_US);
 }
 
 static void on_answer(void *arg, const pst_http_answer_t *answer, uint64_t latency_us)
@@ -298,14 +298,24 @@ static void on_answer(void *arg, const pst_http_answer_t *answer, uint64_t laten
     pst_run_t *r = arg;
     r->call = NULL;
     r->pools->stats.received_bytes += answer->body.n;
-    read_answer(r, r->exchange, answer, latency_us);
+    read_answer(r, &r->exchange->task, answer, latency_us);
+}
+
+/* The tape is the next call's as soon as the request is made. */
+static pst_err_t build(pst_run_t *r, pst_http_req_t *ret, pst_view_t *ret_why)
+{
+    exchange_t *x = r->exchange;
+    pst_err_t e = r->adapter->build(&x->task, &x->arena, ret, ret_why);
+    x->task.body = NULL;
+    x->task.tape = &r->pools->tape;
+    return e;
 }
 
 static void call(pst_run_t *r)
 {
     pst_pools_t *p = r->pools;
     r->exchange = take_exchange(p);
-    const char *why = prepare(r, r->exchange);
+    const char *why = prepare(r, &r->exchange->task);
     if (why) {
         refuse(r, pst_view_str(why));
         return;
@@ -313,7 +323,7 @@ static void call(pst_run_t *r)
     pst_http_req_t req;
     memset(&req, 0, sizeof req);
     pst_view_t refusal = PST_VIEW_LIT("the request cannot be put into this provider's words");
-    pst_err_t e = r->adapter->build(&r->exchange->task, &r->exchange->arena, &req, &refusal);
+    pst_err_t e = build(r, &req, &refusal);
     if (e == PST_E_NOMEM)
         refusal = PST_VIEW_LIT("the request is too large for this provider's words");
     if (!e) {
@@ -326,7 +336,7 @@ static void call(pst_run_t *r)
         return;
     }
     p->stats.calls++;
-    p->stats.sent_bytes += req.body.n;
+    p->stats.sent_bytes += pst_http_req_bytes(&req);
 }
 
 static void start(pst_run_t *r)
@@ -368,22 +378,26 @@ static void answer_due(pst_pools_t *p)
     }
 }
 
-pst_ns_t pst_pools_step(pst_pools_t *p, pst_ns_t now)
+void pst_pools_step(pst_pools_t *p, pst_ns_t now)
 {
     p->now = now;
     if (p->runs > 0)
         p->wall_ms = pst_clock_wall_ms();
     answer_due(p);
     unsigned left = STARTS_PER_STEP;
-    bool more = false;
     for (unsigned i = 0; i < p->pools; i++) {
         pool_t *pool = p->pool[i];
         for (; left > 0 && may_start(p, pool); left--)
             start(PST_CONTAINER(pool->queue.next, pst_run_t, link));
-        more = more || may_start(p, pool);
     }
-    if (more)
-        return 0;
+}
+
+pst_ns_t pst_pools_due(const pst_pools_t *p)
+{
+    for (unsigned i = 0; i < p->pools; i++) {
+        if (may_start(p, p->pool[i]))
+            return 0;
+    }
     const pst_heap_node_t *top = pst_heap_top(&p->timers);
     return top ? top->key : PST_NEVER;
 }
@@ -450,6 +464,7 @@ pst_err_t pst_pools_take(pst_pools_t *p, const pst_task_group_t *g, pst_pack_t *
         if (r) {
             r->dispatch = s.dispatch; /* it runs already: the broker forgot, or asks again after a new session */
         } else if (!serves) {
+            p->stats.refused++;
             put_outcome(p, pack, s, &g->endpoint, &returned, 0);
         } else if (p->runs >= PST_POOLS_RUNS_MAX) {
             return PST_E_FULL;
@@ -534,12 +549,17 @@ uint32_t pst_pools_capacity(const pst_pools_t *p, pst_pool_capacity_t *ret)
     for (unsigned i = 0; i < p->pools; i++) {
         const pool_t *pool = p->pool[i];
         uint32_t jobs = p->draining ? 0 : PST_MIN(pool->capacity, left);
-        if (pst_packs_over(p->packs))
-            jobs = PST_MIN(jobs, pool->queued + pool->lives);
+        if (p->pressed) /* one at least, or a pool would wait for as long as another is full of work */
+            jobs = PST_MIN(jobs, PST_MAX(pool->queued + pool->lives, 1u));
         left -= jobs;
         ret[i] = (pst_pool_capacity_t){pst_view_str(pool->name), jobs};
     }
     return p->pools;
+}
+
+void pst_pools_press(pst_pools_t *p, bool pressed)
+{
+    p->pressed = pressed;
 }
 
 const pst_pool_stats_t *pst_pools_stats(const pst_pools_t *p)
@@ -572,7 +592,7 @@ static bool plan_provider(const pst_config_provider_t *c, plan_t *ret)
         pst_log(PST_LOG_WARN, "provider.no_key", "provider=%s why=\"%s\"", c->name, eb.text);
         return false;
     }
-    ret->target = pst_http_target_new(c->base_url, adapter->auth, &key, c->timeout);
+    ret->target = pst_http_target_new(c->base_url, c->ca_file, adapter->auth, &key, c->timeout);
     pst_secret_release(&key);
     return true;
 }
@@ -684,17 +704,11 @@ pst_pools_t *pst_pools_new(pst_http_t *http, pst_packs_t *packs, pst_outbox_t *o
     p->outbox = outbox;
     pst_link_init(&p->free_runs);
     pst_link_init(&p->free_exchanges);
-    pst_json_init(&p->scratch.json);
-    pst_arena_init(&p->scratch.arena, CALL_ARENA_BYTES_MAX);
+    pst_json_init(&p->tape);
+    pst_arena_init(&p->arena, CALL_ARENA_BYTES_MAX);
     pst_heap_init(&p->timers);
     pst_rng_seed(&p->rng, seed);
     return p;
-}
-
-static void free_exchange(exchange_t *x)
-{
-    pst_arena_release(&x->arena);
-    pst_json_release(&x->json);
 }
 
 void pst_pools_destroy(pst_pools_t **p)
@@ -710,10 +724,11 @@ void pst_pools_destroy(pst_pools_t **p)
     while (!pst_link_empty(&x->free_exchanges)) {
         exchange_t *e = PST_CONTAINER(x->free_exchanges.next, exchange_t, link);
         pst_link_remove(&e->link);
-        free_exchange(e);
+        pst_arena_release(&e->arena);
         free(e);
     }
-    free_exchange(&x->scratch);
+    pst_arena_release(&x->arena);
+    pst_json_release(&x->tape);
     while (x->slabs) {
         slab_t *s = x->slabs;
         x->slabs = s->next;

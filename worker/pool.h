@@ -38,6 +38,7 @@ typedef struct pst_pool_stats {
     uint64_t runs;      /* taken */
     uint64_t calls;     /* over HTTP */
     uint64_t verdict[PST_VERDICT_RETURNED + 1]; /* outcomes by verdict */
+    uint64_t refused;   /* RETURNED as soon as they came: not served, draining, or no memory for their pack */
     uint64_t revoked;
     uint64_t sent_bytes, received_bytes; /* bodies over HTTP */
 } pst_pool_stats_t;
@@ -50,15 +51,17 @@ void pst_pools_destroy(pst_pools_t **p);
  * Calls in flight go on with what they began with. */
 PST_MUSTCHECK pst_err_t pst_pools_configure(pst_pools_t *p, const pst_config_t *c,
                                             const pst_pool_choice_t *choice, pst_errbuf_t *eb);
-/* For HELLO and CAPACITY: at most PST_WORKER_PROVIDERS_MAX entries in ret; how many.  While packs fill their
- * memory a pool has no room beyond its runs. */
+/* Pressed, a pool offers no room beyond its runs, or one if it has none. */
+void pst_pools_press(pst_pools_t *p, bool pressed);
+/* For HELLO and CAPACITY: at most PST_WORKER_PROVIDERS_MAX entries in ret; how many. */
 uint32_t pst_pools_capacity(const pst_pools_t *p, pst_pool_capacity_t *ret);
 
 /* The slots of one group.  MALFORMED: a slot the pack does not have.  FULL: more than was offered. */
 PST_MUSTCHECK pst_err_t pst_pools_take(pst_pools_t *p, const pst_task_group_t *g, pst_pack_t *pack);
 void pst_pools_revoke(pst_pools_t *p, const pst_task_ref_t *ref);
-/* Starts what may start and answers what is due; when to be called again. */
-pst_ns_t pst_pools_step(pst_pools_t *p, pst_ns_t now);
+/* Starts some of what may start and answers what is due. */
+void pst_pools_step(pst_pools_t *p, pst_ns_t now);
+pst_ns_t pst_pools_due(const pst_pools_t *p); /* when pst_pools_step is wanted next; 0: at once */
 /* No new runs: those queued are RETURNED, those live go on. */
 void pst_pools_drain(pst_pools_t *p);
 /* Cuts the live ones, without outcomes. */

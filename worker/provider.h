@@ -29,7 +29,9 @@ typedef struct pst_endpoint_opts {
 /* One call to make.  All views live as long as the call. */
 typedef struct pst_task {
     pst_url_t url;                   /* which OpenAI API the job speaks */
-    const pst_json_t *body;          /* the job's body, parsed: body->tok[0] is an object */
+    const pst_json_t *body;          /* the job's body, parsed: body->tok[0] is an object.  For build, and for
+                                        read of an internal adapter: when an answer comes it is gone */
+    pst_json_t *tape;                /* for read: room to parse an answer in */
     pst_endpoint_opts_t endpoint;
     uint64_t random;                 /* for ids that must be made up: one value an attempt */
     uint64_t wall_s;                 /* seconds since 1970, for `created` */
@@ -42,13 +44,24 @@ typedef struct pst_http_header {
 
 #define PST_HTTP_HEADERS_MAX 8
 
-/* A POST.  Credentials and Content-Type are added by http/, never here. */
+/* A POST.  Credentials and Content-Type are added by http/, never here.  A long body may be given as pieces, most of
+ * them of the job's own body, which lives as long as the call: then there is no copy of it. */
 typedef struct pst_http_req {
     pst_view_t path;                 /* appended to the provider's base URL: "/chat/completions" */
     pst_http_header_t header[PST_HTTP_HEADERS_MAX];
     unsigned headers;
-    pst_view_t body;                 /* JSON */
+    pst_view_t body;                 /* JSON; empty with pieces */
+    const pst_view_t *piece;         /* none of them empty */
+    unsigned pieces;
 } pst_http_req_t;
+
+static inline size_t pst_http_req_bytes(const pst_http_req_t *r)
+{
+    size_t n = r->body.n;
+    for (unsigned i = 0; i < r->pieces; i++)
+        n += r->piece[i].n;
+    return n;
+}
 
 /* What came back.  status 0: no answer (then `transport` says why and the body is empty). */
 typedef struct pst_http_answer {

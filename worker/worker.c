@@ -8,7 +8,13 @@
 #include "proc/log.h"
 #include "session.h"
 
+/* Packs in memory.  From FULL on no more work is offered than there is; what was on its way may come up to MAX,
+ * and what comes then goes back.  Work is offered again when ROOMY is reached. */
 #define PACKS_BYTES_MAX ((size_t)512 << 20)
+#define PACKS_BYTES_FULL (PACKS_BYTES_MAX / 4 * 3)
+#define PACKS_BYTES_ROOMY (PACKS_BYTES_MAX / 2)
+/* Of starting runs: answering echoes must not keep the sockets waiting. */
+#define STEPS_PER_TURN 32
 /* What is left for acknowledgements after the calls were cut. */
 #define CUT_GRACE PST_SEC
 
@@ -29,6 +35,7 @@ struct pst_worker {
     pst_ns_t until;     /* DRAINING, CUT: at the latest */
     bool offer_changed; /* a CAPACITY is due */
     bool pressed;       /* packs fill their memory, and the offer says so */
+    uint64_t refused;   /* tasks when the offer was made */
 };
 
 /* ---- session --------------------------------------------------------------------------------- */
@@ -212,16 +219,33 @@ static bool advance(pst_worker_t *w, pst_ns_t now)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-/* The offer shrinks when packs fill their memory and grows again when a quarter of it is free. */
 static void watch_packs(pst_worker_t *w)
 {
-    bool pressed = w->pressed ? pst_packs_bytes(w->packs) > PACKS_BYTES_MAX / 4 * 3
-                              : pst_packs_over(w->packs);
-    if (pressed == w->pressed)
-        return;
+    size_t bytes = pst_packs_bytes(w->packs);
+    bool pressed = bytes > (w->pressed ? PACKS_BYTES_ROOMY : PACKS_BYTES_FULL);
+    if (pressed != w->pressed) {
+        w->offer_changed = true;
+        pst_log(PST_LOG_INFO, pressed ? "packs.full" : "packs.roomy", "bytes=%zu", bytes);
+    }
+    /* Sent back while there was no memory: larger jobs took the place of smaller ones, and it is offered too much
+     * still. */
+    uint64_t refused = pst_pools_stats(w->pools)->refused;
+    w->offer_changed = w->offer_changed || (pressed && refused != w->refused);
+    w->refused = refused;
     w->pressed = pressed;
-    w->offer_changed = true;
-    pst_log(PST_LOG_INFO, pressed ? "packs.full" : "packs.roomy", "bytes=%zu", pst_packs_bytes(w->packs));
+    pst_pools_press(w->pools, pressed);
+}
+
+/* Runs are started in steps, and each step's calls are sent before the next is made. */
+static pst_ns_t work(pst_worker_t *w, pst_ns_t now)
+{
+    pst_ns_t next = 0;
+    for (unsigned i = 0; i < STEPS_PER_TURN && next == 0; i++) {
+        pst_pools_step(w->pools, now);
+        pst_http_step(w->http, now);
+        next = pst_pools_due(w->pools);
+    }
+    return pst_ns_min(next, pst_http_due(w->http));
 }
 
 /* One turn: news, then work, then what came of it. */
@@ -229,10 +253,8 @@ static pst_ns_t turn(void *arg, pst_ns_t now)
 {
     pst_worker_t *w = arg;
     pst_session_read(w->session, now);
-    pst_http_step(w->http, now);
-    pst_ns_t next = pst_pools_step(w->pools, now);
+    pst_ns_t next = work(w, now);
     watch_packs(w);
-    next = pst_ns_min(next, pst_http_due(w->http));
     next = pst_ns_min(next, pst_session_write(w->session, now));
     if (advance(w, now))
         return 0;

@@ -12,29 +12,31 @@ typedef const unsigned char *bytes_t;
 
 /* Bytes of text: what both the parser and the writer need to know. */
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
 /* A byte that a string holds as it is: ASCII but for controls, quote and backslash. */
 static bool is_plain(unsigned char c)
 {
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
-/* Skips plain bytes, eight at a time: the subtractions borrow into a byte's top bit where the byte
- * is below 0x20 or equal to one of the two; a false mark can only stand above a true one, and the
- * lowest is taken. */
+/* Sixteen bytes; compared as signed, those past ASCII are below 0x20 too. */
+typedef signed char block_t __attribute__((vector_size(16)));
+#define OF_EACH(byte) ((block_t){} + (signed char)(byte))
+
+/* Skips plain bytes, sixteen at a time.  A byte that is not plain makes all bits of its own in the mask, so that the
+ * lowest bit set tells the first. */
 static inline bytes_t skip_plain(bytes_t p, bytes_t end)
 {
-    while (end - p >= 8) {
-        uint64_t w;
+    while (end - p >= 16) {
+        block_t w;
+        uint64_t stop[2];
         memcpy(&w, p, sizeof w);
-        w = le64toh(w);
-        uint64_t stop = (w - EACH(0x20)) | ((w ^ EACH('"')) - EACH(1)) |
-                        ((w ^ EACH('\\')) - EACH(1)) | w;
-        stop &= EACH(0x80);
-        if (stop)
-            return p + __builtin_ctzll(stop) / 8;
-        p += 8;
+        block_t mask = (w == OF_EACH('"')) | (w == OF_EACH('\\')) | (w < OF_EACH(0x20));
+        memcpy(stop, &mask, sizeof mask);
+        if (stop[0])
+            return p + __builtin_ctzll(le64toh(stop[0])) / 8;
+        if (stop[1])
+            return p + 8 + __builtin_ctzll(le64toh(stop[1])) / 8;
+        p += 16;
     }
     while (p < end && is_plain(*p))
         p++;
@@ -81,13 +83,16 @@ static int hex_digit(unsigned char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The parser. */
+/* The parser.  The place in the text, p, goes through it by value, so that it stays in a register; a function returns
+ * where it stopped, or NULL after it refused. */
 
 typedef struct scan {
-    bytes_t base, p, end;
+    bytes_t base, end;
     pst_json_t *j;
     uint32_t open[PST_JSON_DEPTH_MAX]; /* containers not yet closed, outermost first */
     uint32_t depth;
+    bool in_object; /* what the innermost of them is */
+    bytes_t fault;  /* the byte that was refused */
     pst_err_t error;
 } scan_t;
 
@@ -97,12 +102,11 @@ void pst_json_release(pst_json_t *j)
     pst_json_init(j);
 }
 
-/* p is left at the byte at fault. */
-static bool refuse(scan_t *s, bytes_t at)
+static bytes_t refuse(scan_t *s, bytes_t at)
 {
-    s->p = at;
+    s->fault = at;
     s->error = PST_E_INVALID;
-    return false;
+    return NULL;
 }
 
 static bool grow_tape(scan_t *s)
@@ -121,55 +125,51 @@ static bool grow_tape(scan_t *s)
 }
 
 /* But for opening brackets, a token takes two bytes: the tape of 4 GiB cannot outgrow 2^32. */
-static bool push(scan_t *s, pst_json_type_t type, bytes_t start, bytes_t end, bool escaped)
+static inline bytes_t push(scan_t *s, pst_json_type_t type, bytes_t start, bytes_t end, bool escaped)
 {
     pst_json_t *j = s->j;
     if (j->n == j->cap && !grow_tape(s))
-        return false;
-    j->tok[j->n] = (pst_json_tok_t){
+        return NULL;
+    uint32_t n = j->n++;
+    j->tok[n] = (pst_json_tok_t){
         .start = (uint32_t)(start - s->base),
         .end = (uint32_t)(end - s->base),
-        .next = j->n + 1,
+        .next = n + 1,
         .type = (uint8_t)type,
         .escaped = escaped,
     };
-    j->n++;
-    return true;
+    return end;
 }
 
-static void skip_space(scan_t *s)
+static inline bytes_t skip_space(bytes_t p, bytes_t end)
 {
-    while (s->p < s->end && *s->p <= ' ' &&
-           (*s->p == ' ' || *s->p == '\n' || *s->p == '\r' || *s->p == '\t'))
-        s->p++;
+    while (p < end && *p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    return p;
 }
 
 /* p is at the backslash.  A lone surrogate is good grammar; what it decodes to is decided there. */
-static bool scan_escape(scan_t *s)
+static bytes_t scan_escape(scan_t *s, bytes_t p)
 {
-    bytes_t p = s->p + 1;
-    if (p == s->end)
+    if (++p == s->end)
         return refuse(s, p);
     switch (*p) {
     case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
-        s->p = p + 1;
-        return true;
+        return p + 1;
     case 'u':
         for (int i = 0; i < 4; i++) {
             if (++p == s->end || hex_digit(*p) < 0)
                 return refuse(s, p);
         }
-        s->p = p + 1;
-        return true;
+        return p + 1;
     }
     return refuse(s, p);
 }
 
 /* p is at a byte past ASCII.  Goes over single plain bytes between such characters as well: for the
  * spaces of a Cyrillic text, going back to the fast scan would cost more than it saves. */
-static bool scan_utf8(scan_t *s)
+static bytes_t scan_utf8(scan_t *s, bytes_t p)
 {
-    bytes_t p = s->p;
     bytes_t end = s->end;
     while (p < end) {
         if (*p >= 0x80) {
@@ -183,200 +183,175 @@ static bool scan_utf8(scan_t *s)
             break;
         }
     }
-    s->p = p;
-    return true;
+    return p;
+}
+
+/* What skip_plain stopped at inside a string, and what follows, up to the closing quote. */
+static bytes_t scan_special(scan_t *s, bytes_t p, bool *ret_escaped)
+{
+    while (p && p < s->end && *p != '"') {
+        if (*p == '\\') {
+            *ret_escaped = true;
+            p = scan_escape(s, p);
+        } else {
+            p = *p < 0x20 ? refuse(s, p) : scan_utf8(s, p);
+        }
+        if (p)
+            p = skip_plain(p, s->end);
+    }
+    return p == s->end ? refuse(s, p) : p;
 }
 
 /* p is at the opening quote. */
-static bool scan_string(scan_t *s)
+static inline bytes_t scan_string(scan_t *s, bytes_t p)
 {
-    bytes_t start = s->p++;
+    bytes_t start = p;
     bool escaped = false;
-    for (;;) {
-        s->p = skip_plain(s->p, s->end);
-        if (s->p == s->end)
-            return refuse(s, s->p);
-        if (*s->p == '"')
-            break;
-        if (*s->p == '\\') {
-            escaped = true;
-            if (!scan_escape(s))
-                return false;
-        } else if (*s->p < 0x20) {
-            return refuse(s, s->p);
-        } else if (!scan_utf8(s)) {
-            return false;
-        }
-    }
-    s->p++;
-    return push(s, PST_JSON_STRING, start, s->p, escaped);
+    p = skip_plain(p + 1, s->end);
+    if (p == s->end || *p != '"')
+        p = scan_special(s, p, &escaped);
+    return p ? push(s, PST_JSON_STRING, start, p + 1, escaped) : NULL;
 }
 
-static bool scan_digits(scan_t *s)
+static bytes_t scan_digits(scan_t *s, bytes_t p)
 {
-    bytes_t p = s->p;
+    bytes_t from = p;
     while (p < s->end && is_digit(*p))
         p++;
-    if (p == s->p)
-        return refuse(s, p);
-    s->p = p;
-    return true;
+    return p == from ? refuse(s, p) : p;
 }
 
-static bool scan_exponent(scan_t *s)
+static bytes_t scan_exponent(scan_t *s, bytes_t p)
 {
-    s->p++;
-    if (s->p < s->end && (*s->p == '+' || *s->p == '-'))
-        s->p++;
-    return scan_digits(s);
+    p++;
+    if (p < s->end && (*p == '+' || *p == '-'))
+        p++;
+    return scan_digits(s, p);
 }
 
-static bool scan_number(scan_t *s)
+static bytes_t scan_number(scan_t *s, bytes_t p)
 {
-    bytes_t start = s->p;
-    if (*s->p == '-')
-        s->p++;
-    if (s->p < s->end && *s->p == '0')
-        s->p++; /* stands alone: a digit after it is refused as what follows the value */
-    else if (!scan_digits(s))
-        return false;
-    if (s->p < s->end && *s->p == '.') {
-        s->p++;
-        if (!scan_digits(s))
-            return false;
+    bytes_t start = p;
+    if (*p == '-')
+        p++;
+    if (p < s->end && *p == '0')
+        p++; /* stands alone: a digit after it is refused as what follows the value */
+    else
+        p = scan_digits(s, p);
+    if (p && p < s->end && *p == '.')
+        p = scan_digits(s, p + 1);
+    if (p && p < s->end && (*p == 'e' || *p == 'E'))
+        p = scan_exponent(s, p);
+    return p ? push(s, PST_JSON_NUMBER, start, p, false) : NULL;
+}
+
+static bytes_t scan_word(scan_t *s, bytes_t p, const char *word, pst_json_type_t type)
+{
+    bytes_t start = p;
+    for (; *word; word++, p++) {
+        if (p == s->end || *p != (unsigned char)*word)
+            return refuse(s, p);
     }
-    if (s->p < s->end && (*s->p == 'e' || *s->p == 'E') && !scan_exponent(s))
-        return false;
-    return push(s, PST_JSON_NUMBER, start, s->p, false);
+    return push(s, type, start, p, false);
 }
 
-static bool scan_word(scan_t *s, const char *word, pst_json_type_t type)
+static bytes_t scan_scalar(scan_t *s, bytes_t p)
 {
-    bytes_t start = s->p;
-    for (; *word; word++, s->p++) {
-        if (s->p == s->end || *s->p != (unsigned char)*word)
-            return refuse(s, s->p);
+    switch (*p) {
+    case '"': return scan_string(s, p);
+    case 't': return scan_word(s, p, "true", PST_JSON_TRUE);
+    case 'f': return scan_word(s, p, "false", PST_JSON_FALSE);
+    case 'n': return scan_word(s, p, "null", PST_JSON_NULL);
+    case '-': case '0': case '1': case '2': case '3': case '4':
+    case '5': case '6': case '7': case '8': case '9': return scan_number(s, p);
     }
-    return push(s, type, start, s->p, false);
+    return refuse(s, p);
 }
 
-static bool open_container(scan_t *s, pst_json_type_t type)
+static bytes_t open_container(scan_t *s, bytes_t p)
 {
     if (s->depth == PST_JSON_DEPTH_MAX)
-        return refuse(s, s->p);
+        return refuse(s, p);
     s->open[s->depth++] = s->j->n;
-    bytes_t start = s->p++;
-    return push(s, type, start, start, false);
+    s->in_object = *p == '{';
+    if (!push(s, s->in_object ? PST_JSON_OBJECT : PST_JSON_ARRAY, p, p, false))
+        return NULL;
+    return p + 1;
 }
 
-/* What may come next.  An opened container may close at once; after a comma it may not. */
-typedef enum expect {
-    A_VALUE, /* the root's or a member's */
-    FIRST_ITEM,
-    AN_ITEM,
-    FIRST_KEY,
-    A_KEY,
-    SEPARATOR,
-    NOTHING,
-    REFUSED,
-} expect_t;
-
-static expect_t refused(scan_t *s)
+static bytes_t close_container(scan_t *s, bytes_t p)
 {
-    refuse(s, s->p);
-    return REFUSED;
-}
-
-/* After a whole value. */
-static expect_t resume(const scan_t *s)
-{
-    return s->depth ? SEPARATOR : NOTHING;
-}
-
-static pst_json_tok_t *innermost(const scan_t *s)
-{
-    return &s->j->tok[s->open[s->depth - 1]];
-}
-
-static expect_t close_container(scan_t *s)
-{
-    pst_json_tok_t *t = innermost(s);
-    s->depth--;
-    s->p++;
-    t->end = (uint32_t)(s->p - s->base);
+    pst_json_tok_t *t = &s->j->tok[s->open[--s->depth]];
+    p++;
+    t->end = (uint32_t)(p - s->base);
     t->next = s->j->n;
-    return resume(s);
+    s->in_object = s->depth && s->j->tok[s->open[s->depth - 1]].type == PST_JSON_OBJECT;
+    return p;
 }
 
-static expect_t scan_value(scan_t *s)
+/* Of an object the key and its colon, counted as a member; of an array the item is counted.  p is at its first byte. */
+static inline bytes_t begin_item(scan_t *s, bytes_t p)
 {
-    bool ok;
-    switch (*s->p) {
-    case '{': return open_container(s, PST_JSON_OBJECT) ? FIRST_KEY : REFUSED;
-    case '[': return open_container(s, PST_JSON_ARRAY) ? FIRST_ITEM : REFUSED;
-    case '"': ok = scan_string(s); break;
-    case 't': ok = scan_word(s, "true", PST_JSON_TRUE); break;
-    case 'f': ok = scan_word(s, "false", PST_JSON_FALSE); break;
-    case 'n': ok = scan_word(s, "null", PST_JSON_NULL); break;
-    case '-': case '0': case '1': case '2': case '3': case '4':
-    case '5': case '6': case '7': case '8': case '9': ok = scan_number(s); break;
-    default: return refused(s);
+    uint32_t parent = s->open[s->depth - 1];
+    s->j->tok[parent].count++;
+    if (!s->in_object)
+        return p;
+    if (*p != '"')
+        return refuse(s, p);
+    p = scan_string(s, p);
+    if (!p)
+        return NULL;
+    p = skip_space(p, s->end);
+    if (p == s->end || *p != ':')
+        return refuse(s, p);
+    return skip_space(p + 1, s->end);
+}
+
+/* After a value: over the brackets that close here and a comma, to where the next item begins, or to the end. */
+static inline bytes_t end_item(scan_t *s, bytes_t p)
+{
+    for (;;) {
+        p = skip_space(p, s->end);
+        if (s->depth == 0)
+            return p;
+        if (p == s->end)
+            return refuse(s, p);
+        if (*p == ',')
+            return skip_space(p + 1, s->end);
+        if (*p != (s->in_object ? '}' : ']'))
+            return refuse(s, p);
+        p = close_container(s, p);
     }
-    return ok ? resume(s) : REFUSED;
 }
 
-static expect_t scan_item(scan_t *s)
-{
-    innermost(s)->count++;
-    return scan_value(s);
-}
-
-/* A key and its colon. */
-static expect_t scan_key(scan_t *s)
-{
-    if (*s->p != '"')
-        return refused(s);
-    if (!scan_string(s))
-        return REFUSED;
-    skip_space(s);
-    if (s->p == s->end || *s->p != ':')
-        return refused(s);
-    s->p++;
-    innermost(s)->count++;
-    return A_VALUE;
-}
-
-static expect_t scan_separator(scan_t *s)
-{
-    bool object = innermost(s)->type == PST_JSON_OBJECT;
-    if (*s->p == (object ? '}' : ']'))
-        return close_container(s);
-    if (*s->p != ',')
-        return refused(s);
-    s->p++;
-    return object ? A_KEY : AN_ITEM;
-}
-
-/* One token a turn, without recursion: hostile nesting costs no stack.  False with s->error set. */
+/* One item a turn, without recursion: hostile nesting costs no stack.  False with s->error set. */
 static bool scan_text(scan_t *s)
 {
-    expect_t want = A_VALUE;
-    while (want != REFUSED) {
-        skip_space(s);
-        if (s->p == s->end)
-            return want == NOTHING || refuse(s, s->p);
-        switch (want) {
-        case A_VALUE: want = scan_value(s); break;
-        case FIRST_ITEM: want = *s->p == ']' ? close_container(s) : scan_item(s); break;
-        case AN_ITEM: want = scan_item(s); break;
-        case FIRST_KEY: want = *s->p == '}' ? close_container(s) : scan_key(s); break;
-        case A_KEY: want = scan_key(s); break;
-        case SEPARATOR: want = scan_separator(s); break;
-        case NOTHING: want = refused(s); break;
-        case REFUSED: break;
+    bytes_t p = skip_space(s->base, s->end);
+    do {
+        if (s->depth && p < s->end)
+            p = begin_item(s, p);
+        if (p == s->end)
+            p = refuse(s, p);
+        if (!p)
+            return false;
+        if (*p == '{' || *p == '[') {
+            p = open_container(s, p);
+            if (!p)
+                return false;
+            p = skip_space(p, s->end);
+            if (p == s->end || *p != (s->in_object ? '}' : ']'))
+                continue;
+            p = close_container(s, p);
+        } else {
+            p = scan_scalar(s, p);
         }
-    }
-    return false;
+        if (p)
+            p = end_item(s, p);
+        if (!p)
+            return false;
+    } while (s->depth);
+    return p == s->end || refuse(s, p);
 }
 
 pst_err_t pst_json_parse(pst_json_t *j, pst_view_t text, size_t *ret_at)
@@ -384,7 +359,7 @@ pst_err_t pst_json_parse(pst_json_t *j, pst_view_t text, size_t *ret_at)
     j->n = 0;
     j->text = pst_view(NULL, 0);
     scan_t s = {.j = j, .error = PST_E_INVALID};
-    s.base = s.p = s.end = (bytes_t)text.p;
+    s.base = s.end = s.fault = (bytes_t)text.p;
     if (text.n && text.n <= UINT32_MAX)
         s.end += text.n;
     if (scan_text(&s)) {
@@ -393,7 +368,7 @@ pst_err_t pst_json_parse(pst_json_t *j, pst_view_t text, size_t *ret_at)
     }
     j->n = 0;
     if (ret_at && s.error == PST_E_INVALID)
-        *ret_at = (size_t)(s.p - s.base);
+        *ret_at = (size_t)(s.fault - s.base);
     return s.error;
 }
 

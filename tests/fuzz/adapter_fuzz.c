@@ -83,18 +83,21 @@ static void check(const pst_provider_t *p, pst_task_t *task, char kind, pst_view
 {
     static const pst_view_t job =
         PST_VIEW_LIT("{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
-    pst_json_t j;
+    pst_json_t j, tape;
     pst_json_init(&j);
+    pst_json_init(&tape);
     bool build = kind == 'b' || p->internal;
     bool ok = pst_json_parse(&j, build ? body : job, NULL) == PST_OK &&
               pst_json_is(&j, 0, PST_JSON_OBJECT);
-    task->body = &j;
+    task->body = build ? &j : NULL;
+    task->tape = &tape;
     if (ok && build && !p->internal)
         check_build(p, task);
     else if (ok)
         check_read(p, task, p->internal ? 200 : statuses[(unsigned char)kind % PST_COUNT(statuses)],
                    wait, p->internal ? pst_view(NULL, 0) : body);
     pst_json_release(&j);
+    pst_json_release(&tape);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -233,7 +233,7 @@ static void run_case(void **state)
 {
     const json_t *c = *state;
     pst_arena_t arena;
-    pst_json_t body;
+    pst_json_t body, tape;
     size_t n;
     char *text =
         json_object_get(c, "body") || json_object_get(c, "body_text") ? body_of(c, &n) : NULL;
@@ -244,6 +244,7 @@ static void run_case(void **state)
     }
     pst_arena_init(&arena, 0);
     pst_json_init(&body);
+    pst_json_init(&tape);
     assert_int_equal(pst_json_parse(&body, pst_view(text, n), NULL), PST_OK);
     int url = pst_url_parse(pst_view_str(string_or(c, "url", "/v1/chat/completions")));
     assert_true(url >= 0);
@@ -256,8 +257,12 @@ static void run_case(void **state)
         .wall_s = WALL_S,
     };
     run_build(&task, &arena, c);
+    if (!provider->internal)
+        task.body = NULL; /* as in the worker, when the answer comes */
+    task.tape = &tape;
     run_read(&task, &arena, c);
     pst_json_release(&body);
+    pst_json_release(&tape);
     pst_arena_release(&arena);
     free(text);
 }

@@ -36,10 +36,11 @@ static void a_full_arena_is_an_error_or_a_reading(void **state)
         PST_VIEW_LIT("{\"choices\":"),
         PST_VIEW_LIT("{\"content\":[],\"stop_reason\":\"end_turn\"}"),
         PST_VIEW_LIT("{\"error\":{\"message\":\"a\\nb\"}}")};
-    pst_json_t j;
+    pst_json_t j, tape;
     pst_json_init(&j);
+    pst_json_init(&tape);
     assert_int_equal(pst_json_parse(&j, pst_view_str(body), NULL), PST_OK);
-    pst_task_t task = {.body = &j, .endpoint = {.model = PST_VIEW_LIT("m")}};
+    pst_task_t task = {.body = &j, .tape = &tape, .endpoint = {.model = PST_VIEW_LIT("m")}};
     for (unsigned i = 0; pst_provider_at(i); i++) {
         const pst_provider_t *p = pst_provider_at(i);
         pst_arena_t a;
@@ -60,6 +61,7 @@ static void a_full_arena_is_an_error_or_a_reading(void **state)
         pst_arena_release(&a);
     }
     pst_json_release(&j);
+    pst_json_release(&tape);
 }
 
 static const struct CMUnitTest tests[] = {

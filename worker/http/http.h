@@ -35,13 +35,14 @@ void pst_http_step(pst_http_t *h, pst_ns_t now);
 /* When pst_http_step is wanted next; a call just started wants it at once. */
 pst_ns_t pst_http_due(const pst_http_t *h);
 
-/* key: copied, may be NULL with PST_AUTH_NONE. */
-pst_http_target_t *pst_http_target_new(const char *base_url, pst_auth_t auth, const pst_secret_t *key,
-                                       pst_ns_t timeout);
+/* ca_file: NULL for the certificates that $SSL_CERT_FILE names, or the system's.  key: copied, may be NULL with
+ * PST_AUTH_NONE. */
+pst_http_target_t *pst_http_target_new(const char *base_url, const char *ca_file, pst_auth_t auth,
+                                       const pst_secret_t *key, pst_ns_t timeout);
 pst_http_target_t *pst_http_target_ref(pst_http_target_t *t);
 void pst_http_target_unref(pst_http_target_t **t); /* NULL-safe; the last one wipes the key */
 
-/* The request's body must live until the call ends; the rest is copied.  Never calls back at once.
+/* The request's body, or its pieces and what lists them, must live until the call ends; the rest is copied.  Never calls back at once.
  * NULL if the request cannot be sent at all: a path that does not begin with '/', a control character in a
  * header. */
 pst_http_call_t *pst_http_start(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,

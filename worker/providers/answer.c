@@ -53,18 +53,17 @@ void pst_answer_read(const pst_task_t *task, const pst_http_answer_t *answer, ps
                                      const pst_http_answer_t *answer, pst_arena_t *a,
                                      pst_reading_t *ret))
 {
-    PST_SCOPED(pst_json_release) pst_json_t j;
-    pst_json_init(&j);
+    pst_json_t *j = task->tape;
     pst_reading_init(ret);
     if (answer->status == 0) {
         pst_failure_transport(answer, ret);
         return;
     }
-    bool parsed = pst_json_parse(&j, answer->body, NULL) == PST_OK;
+    bool parsed = pst_json_parse(j, answer->body, NULL) == PST_OK;
     if (!pst_answer_ok(answer))
-        pst_failure_read(parsed ? &j : NULL, answer, a, ret);
+        pst_failure_read(parsed ? j : NULL, answer, a, ret);
     else if (parsed)
-        read_ok(task, &j, answer, a, ret);
+        read_ok(task, j, answer, a, ret);
     else
         pst_failure_bad_answer(answer, "the answer is not JSON", a, ret);
 }

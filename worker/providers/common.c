@@ -70,10 +70,41 @@ pst_view_t pst_answer_request_id(const pst_http_answer_t *answer)
     return pst_view(NULL, 0);
 }
 
+uint32_t pst_if_any(const pst_json_t *j, uint32_t t)
+{
+    return pst_json_is(j, t, PST_JSON_NULL) ? PST_JSON_NONE : t;
+}
+
 uint32_t pst_member(const pst_json_t *j, uint32_t obj, const char *key)
 {
-    uint32_t t = pst_json_get(j, obj, key);
-    return pst_json_is(j, t, PST_JSON_NULL) ? PST_JSON_NONE : t;
+    return pst_if_any(j, pst_json_get(j, obj, key));
+}
+
+/* Which of the keys the token is; `keys` if none. */
+static unsigned key_at(const pst_json_t *j, const pst_json_tok_t *t, const pst_view_t *key, unsigned keys)
+{
+    pst_view_t name = pst_view(j->text.p + t->start + 1, t->end - t->start - 2);
+    unsigned i = 0;
+    while (i < keys && !(key[i].n == name.n && memcmp(key[i].p, name.p, name.n) == 0))
+        i++;
+    return i;
+}
+
+void pst_members(const pst_json_t *j, uint32_t obj, const pst_view_t *key, unsigned keys, uint32_t *ret)
+{
+    bool escaped = false;
+    for (unsigned i = 0; i < keys; i++)
+        ret[i] = PST_JSON_NONE;
+    if (!pst_json_is(j, obj, PST_JSON_OBJECT))
+        return;
+    for (uint32_t k = obj + 1; k < j->tok[obj].next; k = j->tok[k + 1].next) {
+        unsigned i = key_at(j, &j->tok[k], key, keys);
+        if (i < keys && ret[i] == PST_JSON_NONE)
+            ret[i] = k + 1;
+        escaped = escaped || j->tok[k].escaped;
+    }
+    for (unsigned i = 0; escaped && i < keys; i++)
+        ret[i] = pst_json_get(j, obj, key[i].p);
 }
 
 bool pst_is_word(const pst_json_t *j, uint32_t t, const char *word)
@@ -153,6 +184,12 @@ void pst_put_made_id(pst_buf_t *b, const char *prefix, uint64_t random, uint32_t
     pst_buf_puts(b, prefix);
     pst_buf_put(b, hex, sizeof hex);
     pst_buf_putc(b, '"');
+}
+
+pst_err_t pst_buf_in_arena(pst_buf_t *b, pst_arena_t *a, size_t n)
+{
+    *b = (pst_buf_t){.p = pst_arena_get(a, n), .cap = n, .max = n};
+    return b->p ? PST_OK : PST_E_NOMEM;
 }
 
 pst_err_t pst_seal(const pst_buf_t *b, pst_arena_t *a, pst_view_t *ret)

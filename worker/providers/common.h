@@ -29,6 +29,10 @@ static inline bool pst_answer_ok(const pst_http_answer_t *answer)
 
 /* A member that is there and not null, else PST_JSON_NONE. */
 uint32_t pst_member(const pst_json_t *j, uint32_t obj, const char *key);
+/* The values of several members in one walk: ret[i] is what pst_json_get finds for key[i]. */
+void pst_members(const pst_json_t *j, uint32_t obj, const pst_view_t *key, unsigned keys, uint32_t *ret);
+/* NONE for null too. */
+uint32_t pst_if_any(const pst_json_t *j, uint32_t t);
 /* true if t is a string with exactly these bytes (it must have no escapes: words of an API have
  * none). */
 bool pst_is_word(const pst_json_t *j, uint32_t t, const char *word);
@@ -51,6 +55,8 @@ void pst_put_digits(pst_buf_t *b, uint64_t n);
  * same id. */
 void pst_put_made_id(pst_buf_t *b, const char *prefix, uint64_t random, uint32_t salt);
 
+/* A buffer of n bytes in the arena, which never grows: what has no room there fails it.  Not to be released. */
+PST_MUSTCHECK pst_err_t pst_buf_in_arena(pst_buf_t *b, pst_arena_t *a, size_t n);
 /* The buffer's text, copied to the arena.  PST_E_NOMEM if buffer or arena had no room. */
 PST_MUSTCHECK pst_err_t pst_seal(const pst_buf_t *b, pst_arena_t *a, pst_view_t *ret);
 

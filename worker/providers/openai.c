@@ -11,13 +11,24 @@
 
 /* ---- request ---- */
 
+/* A body as long as this is not copied, but for its short parts: it is sent as PIECES_MAX pieces at most, of which
+ * the job's are PIECE_BYTES_MIN at least. */
+#define LONG_BODY_BYTES ((size_t)64 << 10)
+#define PIECES_MAX 16
+#define PIECE_BYTES_MIN ((size_t)4 << 10)
+#define SHORT_PARTS_BYTES ((size_t)16 << 10)
+
 typedef struct copy {
     const pst_task_t *task;
     const pst_json_t *j;
     pst_buf_t *out;
+    pst_view_t *piece;   /* NULL: all goes to `out` */
+    unsigned pieces;
+    size_t done;         /* of `out`: what the pieces so far have of it */
     pst_arena_t *a;
     bool first;          /* nothing written in the object yet */
     bool has_model;
+    bool streams;        /* the body asks for a stream */
     bool has_other_max;  /* the name that max tokens would be renamed to is there already */
 } copy_t;
 
@@ -25,6 +36,7 @@ typedef struct copy {
 typedef enum fate {
     FATE_KEEP,
     FATE_DROP,
+    FATE_STREAM,    /* dropped, and noted */
     FATE_MODEL,     /* the value becomes the upstream name */
     FATE_RENAME,    /* the key becomes the host's name for max tokens */
     FATE_DEVELOPER, /* role developer becomes system in the value's items */
@@ -66,8 +78,7 @@ static const char *right_max(const copy_t *c)
 
 static bool is_off(const pst_json_t *j, uint32_t t)
 {
-    return t == PST_JSON_NONE || pst_json_is(j, t, PST_JSON_FALSE) ||
-           pst_json_is(j, t, PST_JSON_NULL);
+    return pst_json_is(j, t, PST_JSON_FALSE) || pst_json_is(j, t, PST_JSON_NULL);
 }
 
 static bool holds_roles(const copy_t *c, pst_view_t key)
@@ -76,17 +87,24 @@ static bool holds_roles(const copy_t *c, pst_view_t key)
            (c->task->url == PST_URL_RESPONSES && pst_view_eqs(key, "input"));
 }
 
-/* build has refused a stream that is on, so its members can go: hosts differ on whether null is
- * allowed. */
+/* Of a stream that is off no member is sent: hosts differ on whether null is allowed. */
 static fate_t fate_of(const copy_t *c, pst_view_t key)
 {
+    static const struct {
+        pst_view_t key;
+        fate_t fate;
+    } known[] = {
+        {PST_VIEW_LIT("model"), FATE_MODEL},   {PST_VIEW_LIT("models"), FATE_DROP},
+        {PST_VIEW_LIT("provider"), FATE_DROP}, {PST_VIEW_LIT("stream"), FATE_STREAM},
+        {PST_VIEW_LIT("stream_options"), FATE_DROP},
+    };
+    for (size_t i = 0; i < PST_COUNT(known); i++) {
+        if (pst_view_eq(key, known[i].key))
+            return known[i].fate;
+    }
+    if (c->task->endpoint.flags == 0)
+        return FATE_KEEP;
     const char *wrong = wrong_max(c);
-    if (pst_view_eqs(key, "model"))
-        return FATE_MODEL;
-    if (pst_view_eqs(key, "models") || pst_view_eqs(key, "provider"))
-        return FATE_DROP;
-    if (pst_view_eqs(key, "stream") || pst_view_eqs(key, "stream_options"))
-        return FATE_DROP;
     if (wrong && pst_view_eqs(key, wrong))
         return c->has_other_max ? FATE_DROP : FATE_RENAME;
     if (has_flag(c, PST_EP_NO_STORE) && is_store_key(key))
@@ -94,9 +112,29 @@ static fate_t fate_of(const copy_t *c, pst_view_t key)
     return has_flag(c, PST_EP_NO_DEVELOPER) && holds_roles(c, key) ? FATE_DEVELOPER : FATE_KEEP;
 }
 
+static void add_piece(copy_t *c, const char *p, size_t n)
+{
+    if (c->pieces == PIECES_MAX)
+        c->out->failed = true;
+    else if (n)
+        c->piece[c->pieces++] = pst_view(p, n);
+}
+
+/* Makes a piece of what was put into `out` since the last one. */
+static void close_piece(copy_t *c)
+{
+    add_piece(c, c->out->p + c->done, c->out->n - c->done);
+    c->done = c->out->n;
+}
+
 static void put_range(copy_t *c, uint32_t from, uint32_t to)
 {
-    pst_buf_put(c->out, c->j->text.p + from, to - from);
+    if (c->piece && to - from >= PIECE_BYTES_MIN) {
+        close_piece(c);
+        add_piece(c, c->j->text.p + from, to - from);
+    } else {
+        pst_buf_put(c->out, c->j->text.p + from, to - from);
+    }
 }
 
 /* The array from its first byte to its last, with the role of each item that says developer
@@ -151,7 +189,9 @@ static void put_body(copy_t *c)
     for (uint32_t k = pst_json_first(j, 0); k != PST_JSON_NONE; k = pst_json_after(j, 0, k)) {
         pst_view_t key = pst_json_str(j, k, c->a);
         fate_t fate = fate_of(c, key);
-        if (fate != FATE_DROP)
+        if (fate == FATE_STREAM)
+            c->streams = c->streams || !is_off(j, k + 1);
+        else if (fate != FATE_DROP)
             put_member(c, gap, k, fate);
         gap = j->tok[k + 1].end;
     }
@@ -169,27 +209,73 @@ static const char *const paths[PST_URL_COUNT] = {
     [PST_URL_COMPLETIONS] = "/completions",
 };
 
+static pst_err_t put_request(copy_t *c, pst_buf_t *out, pst_view_t *ret_why)
+{
+    c->out = out;
+    c->first = true;
+    c->has_model = c->streams = false;
+    put_body(c);
+    if (c->piece)
+        close_piece(c);
+    if (!c->streams)
+        return out->failed ? PST_E_NOMEM : PST_OK;
+    *ret_why = PST_VIEW_LIT("stream: a batch has no one to stream to: leave it out");
+    return PST_E_INVALID;
+}
+
+/* NOMEM: too many pieces, too much between them, or no memory for them. */
+static pst_err_t build_in_pieces(copy_t *c, pst_http_req_t *ret, pst_view_t *ret_why)
+{
+    pst_buf_t out;
+    c->piece = pst_arena_get(c->a, PIECES_MAX * sizeof *c->piece);
+    if (!c->piece || pst_buf_in_arena(&out, c->a, SHORT_PARTS_BYTES))
+        return PST_E_NOMEM;
+    pst_err_t e = put_request(c, &out, ret_why);
+    ret->piece = c->piece;
+    ret->pieces = c->pieces;
+    return e;
+}
+
+/* Into the arena at once: what is added is less than this but for names that are all escapes and members that are
+ * there many times over. */
+static pst_err_t build_at_once(copy_t *c, pst_http_req_t *ret, pst_view_t *ret_why)
+{
+    pst_buf_t out;
+    pst_err_t e = pst_buf_in_arena(&out, c->a, c->j->text.n + 2 * c->task->endpoint.model.n + 64);
+    if (!e)
+        e = put_request(c, &out, ret_why);
+    ret->body = pst_buf_view(&out);
+    return e;
+}
+
+static pst_err_t build_in_any_case(copy_t *c, pst_http_req_t *ret, pst_view_t *ret_why)
+{
+    PST_SCOPED(pst_buf_release) pst_buf_t out;
+    pst_buf_init(&out, 0);
+    pst_err_t e = put_request(c, &out, ret_why);
+    return e ? e : pst_seal(&out, c->a, &ret->body);
+}
+
 static pst_err_t build(const pst_task_t *task, pst_arena_t *a, pst_http_req_t *ret,
                        pst_view_t *ret_why)
 {
     const pst_json_t *j = task->body;
-    if (!is_off(j, pst_json_get(j, 0, "stream"))) {
-        *ret_why = PST_VIEW_LIT("stream: a batch has no one to stream to: leave it out");
-        return PST_E_INVALID;
-    }
     if (task->url == PST_URL_RESPONSES && pst_is_true(j, 0, "background")) {
         *ret_why = PST_VIEW_LIT("background: the answer would not be the response: leave it out");
         return PST_E_INVALID;
     }
-    PST_SCOPED(pst_buf_release) pst_buf_t out;
-    pst_buf_init(&out, 0);
-    pst_buf_reserve(&out, j->text.n + 2 * task->endpoint.model.n + 64);
-    copy_t c = {.task = task, .j = j, .out = &out, .a = a, .first = true};
+    copy_t c = {.task = task, .j = j, .a = a};
     c.has_other_max = wrong_max(&c) && pst_member(j, 0, right_max(&c)) != PST_JSON_NONE;
-    put_body(&c);
-    memset(ret, 0, sizeof *ret);
-    ret->path = pst_view_str(paths[task->url]);
-    return pst_seal(&out, a, &ret->body);
+    *ret = (pst_http_req_t){.path = pst_view_str(paths[task->url])};
+    if (j->text.n >= LONG_BODY_BYTES) {
+        pst_err_t e = build_in_pieces(&c, ret, ret_why);
+        if (e != PST_E_NOMEM)
+            return e;
+        ret->pieces = 0;
+        c.piece = NULL;
+    }
+    pst_err_t e = build_at_once(&c, ret, ret_why);
+    return e == PST_E_NOMEM ? build_in_any_case(&c, ret, ret_why) : e;
 }
 
 /* ---- answer ---- */
@@ -213,113 +299,134 @@ static fault_t is_error(uint32_t owner)
     return (fault_t){"the answer is an error", PST_CAUSE_NONE, owner};
 }
 
-/* The model said nothing and does not say why it stopped. */
-static bool is_blank(const pst_json_t *j, uint32_t choice)
+/* The model said nothing; asked where it does not say why it stopped. */
+static bool is_blank(const pst_json_t *j, uint32_t message, uint32_t text)
 {
-    uint32_t finish = pst_json_get(j, choice, "finish_reason");
-    uint32_t message = pst_json_get(j, choice, "message");
-    if (pst_has_text(j, finish))
-        return false;
     static const char *const said[] = {"content", "refusal", "reasoning_content", "reasoning"};
     for (size_t i = 0; i < PST_COUNT(said); i++) {
         uint32_t t = pst_json_get(j, message, said[i]);
         if (pst_has_text(j, t) || (pst_json_is(j, t, PST_JSON_ARRAY) && j->tok[t].count))
             return false;
     }
-    return !pst_has_text(j, pst_json_get(j, choice, "text")) &&
-           pst_member(j, message, "tool_calls") == PST_JSON_NONE &&
+    return !pst_has_text(j, text) && pst_member(j, message, "tool_calls") == PST_JSON_NONE &&
            pst_member(j, message, "function_call") == PST_JSON_NONE &&
            pst_member(j, message, "audio") == PST_JSON_NONE;
 }
 
-static fault_t check_choice(const pst_json_t *j, uint32_t choice, pst_url_t url)
+static fault_t check_choice(const pst_json_t *j, uint32_t choice, pst_url_t url, bool *ret_blank)
 {
-    uint32_t finish = pst_json_get(j, choice, "finish_reason");
-    if (pst_member(j, choice, "error") != PST_JSON_NONE)
+    enum { ERROR, FINISH, MESSAGE, TEXT, KEYS };
+    static const pst_view_t keys[KEYS] = {
+        [ERROR] = PST_VIEW_LIT("error"),
+        [FINISH] = PST_VIEW_LIT("finish_reason"),
+        [MESSAGE] = PST_VIEW_LIT("message"),
+        [TEXT] = PST_VIEW_LIT("text"),
+    };
+    uint32_t at[KEYS];
+    pst_members(j, choice, keys, KEYS, at);
+    if (pst_if_any(j, at[ERROR]) != PST_JSON_NONE)
         return is_error(choice);
-    if (!pst_json_is(j, pst_json_get(j, choice, url == PST_URL_CHAT ? "message" : "text"),
-                     url == PST_URL_CHAT ? PST_JSON_OBJECT : PST_JSON_STRING))
+    if (!(url == PST_URL_CHAT ? pst_json_is(j, at[MESSAGE], PST_JSON_OBJECT)
+                              : pst_json_is(j, at[TEXT], PST_JSON_STRING)))
         return bad("a choice of the answer is empty");
-    if (pst_is_word(j, finish, "error"))
+    if (pst_is_word(j, at[FINISH], "error"))
         return bad("the model stopped with finish_reason error");
-    if (pst_is_word(j, finish, "insufficient_system_resource")) /* DeepSeek, in the middle */
+    if (pst_is_word(j, at[FINISH], "insufficient_system_resource")) /* DeepSeek, in the middle */
         return (fault_t){"the provider ran out of resources", PST_CAUSE_OVERLOADED, PST_JSON_NONE};
+    *ret_blank = !pst_has_text(j, at[FINISH]) && is_blank(j, at[MESSAGE], at[TEXT]);
     return no_fault;
 }
 
-static fault_t check_choices(const pst_json_t *j, pst_url_t url)
+static fault_t check_choices(const pst_json_t *j, uint32_t choices, pst_url_t url)
 {
-    uint32_t choices = pst_json_get(j, 0, "choices");
     bool all_blank = true;
     if (!pst_json_is(j, choices, PST_JSON_ARRAY) || j->tok[choices].count == 0)
         return bad("the answer has no choices");
     for (uint32_t i = pst_json_first(j, choices); i != PST_JSON_NONE;
          i = pst_json_after(j, choices, i)) {
-        fault_t f = check_choice(j, i, url);
+        bool blank;
+        fault_t f = check_choice(j, i, url, &blank);
         if (f.why)
             return f;
-        all_blank = all_blank && is_blank(j, i);
+        all_blank = all_blank && blank;
     }
     return all_blank ? bad("the answer is blank") : no_fault;
 }
 
-static fault_t check_response(const pst_json_t *j)
+/* What is looked for in the answer itself. */
+enum { ERROR, OBJECT, CHOICES, OUTPUT, STATUS, DATA, USAGE, MEMBERS };
+static const pst_view_t members[MEMBERS] = {
+    [ERROR] = PST_VIEW_LIT("error"),     [OBJECT] = PST_VIEW_LIT("object"),
+    [CHOICES] = PST_VIEW_LIT("choices"), [OUTPUT] = PST_VIEW_LIT("output"),
+    [STATUS] = PST_VIEW_LIT("status"),   [DATA] = PST_VIEW_LIT("data"),
+    [USAGE] = PST_VIEW_LIT("usage"),
+};
+
+static fault_t check_response(const pst_json_t *j, const uint32_t at[MEMBERS])
 {
-    uint32_t status = pst_json_get(j, 0, "status");
-    if (!pst_json_is(j, pst_json_get(j, 0, "output"), PST_JSON_ARRAY))
+    if (!pst_json_is(j, at[OUTPUT], PST_JSON_ARRAY))
         return bad("the answer has no output");
-    if (pst_has_text(j, status) && !pst_is_word(j, status, "completed") &&
-        !pst_is_word(j, status, "incomplete"))
+    if (pst_has_text(j, at[STATUS]) && !pst_is_word(j, at[STATUS], "completed") &&
+        !pst_is_word(j, at[STATUS], "incomplete"))
         return bad("the response ended without being completed");
     return no_fault;
 }
 
-static fault_t check_embeddings(const pst_json_t *j)
+static fault_t check_embeddings(const pst_json_t *j, uint32_t data)
 {
-    uint32_t data = pst_json_get(j, 0, "data");
     if (!pst_json_is(j, data, PST_JSON_ARRAY) || j->tok[data].count == 0 ||
         pst_member(j, pst_json_first(j, data), "embedding") == PST_JSON_NONE)
         return bad("the answer has no embeddings");
     return no_fault;
 }
 
-static fault_t check(const pst_json_t *j, pst_url_t url)
+static fault_t check(const pst_json_t *j, const uint32_t at[MEMBERS], pst_url_t url)
 {
     if (!pst_json_is(j, 0, PST_JSON_OBJECT))
         return bad("the answer is not an object");
-    if (pst_member(j, 0, "error") != PST_JSON_NONE ||
-        pst_is_word(j, pst_json_get(j, 0, "object"), "error"))
+    if (pst_if_any(j, at[ERROR]) != PST_JSON_NONE || pst_is_word(j, at[OBJECT], "error"))
         return is_error(0);
     switch (url) {
     case PST_URL_CHAT:
-    case PST_URL_COMPLETIONS: return check_choices(j, url);
-    case PST_URL_RESPONSES: return check_response(j);
-    case PST_URL_EMBEDDINGS: return check_embeddings(j);
+    case PST_URL_COMPLETIONS: return check_choices(j, at[CHOICES], url);
+    case PST_URL_RESPONSES: return check_response(j, at);
+    case PST_URL_EMBEDDINGS: return check_embeddings(j, at[DATA]);
     case PST_URL_COUNT: break;
     }
     return no_fault;
 }
 
-static uint32_t either(const pst_json_t *j, uint32_t obj, const char *chat, const char *responses)
+/* The first of two that is there and not null. */
+static uint32_t either(const pst_json_t *j, uint32_t a, uint32_t b)
 {
-    uint32_t t = pst_member(j, obj, chat);
-    return t != PST_JSON_NONE ? t : pst_member(j, obj, responses);
+    return pst_if_any(j, a) != PST_JSON_NONE ? a : pst_if_any(j, b);
 }
 
-static void read_usage(const pst_json_t *j, pst_reading_t *ret)
+static void read_usage(const pst_json_t *j, uint32_t usage, pst_reading_t *ret)
 {
-    uint32_t usage = pst_json_get(j, 0, "usage");
-    uint32_t input = either(j, usage, "prompt_tokens", "input_tokens");
-    uint32_t details = either(j, usage, "prompt_tokens_details", "input_tokens_details");
+    /* The names of chat first, then those of responses, then DeepSeek's own. */
+    enum { INPUT, INPUT_2, OUTPUT_1, OUTPUT_2, DETAILS, DETAILS_2, HITS, KEYS };
+    static const pst_view_t keys[KEYS] = {
+        [INPUT] = PST_VIEW_LIT("prompt_tokens"),
+        [INPUT_2] = PST_VIEW_LIT("input_tokens"),
+        [OUTPUT_1] = PST_VIEW_LIT("completion_tokens"),
+        [OUTPUT_2] = PST_VIEW_LIT("output_tokens"),
+        [DETAILS] = PST_VIEW_LIT("prompt_tokens_details"),
+        [DETAILS_2] = PST_VIEW_LIT("input_tokens_details"),
+        [HITS] = PST_VIEW_LIT("prompt_cache_hit_tokens"),
+    };
+    uint32_t at[KEYS];
+    pst_members(j, usage, keys, KEYS, at);
+    uint32_t input = either(j, at[INPUT], at[INPUT_2]);
+    uint32_t details = either(j, at[DETAILS], at[DETAILS_2]);
     pst_usage_t u = {
         .known = pst_json_is(j, input, PST_JSON_NUMBER),
         .input = pst_count_of(j, input),
-        .output = pst_count_of(j, either(j, usage, "completion_tokens", "output_tokens")),
+        .output = pst_count_of(j, either(j, at[OUTPUT_1], at[OUTPUT_2])),
         .cached = pst_count_of(j, pst_json_get(j, details, "cached_tokens")),
     };
-    /* DeepSeek's own name. */
     if (u.cached == 0)
-        u.cached = pst_count_of(j, pst_json_get(j, usage, "prompt_cache_hit_tokens"));
+        u.cached = pst_count_of(j, at[HITS]);
     u.cached = PST_MIN(u.cached, u.input);
     pst_reading_set_usage(ret, &u);
 }
@@ -327,8 +434,10 @@ static void read_usage(const pst_json_t *j, pst_reading_t *ret)
 static void read_ok(const pst_task_t *task, const pst_json_t *j, const pst_http_answer_t *answer,
                     pst_arena_t *a, pst_reading_t *ret)
 {
-    fault_t fault = check(j, task->url);
-    read_usage(j, ret);
+    uint32_t at[MEMBERS];
+    pst_members(j, 0, members, MEMBERS, at);
+    fault_t fault = check(j, at, task->url);
+    read_usage(j, at[USAGE], ret);
     if (fault.error != PST_JSON_NONE) {
         pst_failure_t f;
         pst_failure_find(j, fault.error, answer->status, a, &f);
