@@ -1,11 +1,24 @@
 #include "admin.h"
 
+static void put_wire(sim_wire_t *w, pst_buf_t *b)
+{
+    const char *comma = "";
+    pst_buf_puts(b, ",\"wire\":{");
+#define X(member)                                                                                  \
+    pst_buf_printf(b, "%s\"" #member "\":%llu", comma, (unsigned long long)w->member);             \
+    comma = ",";
+    SIM_WIRE(X)
+#undef X
+    pst_buf_putc(b, '}');
+}
+
 static void put_stats(sim_service_t *s, pst_buf_t *b)
 {
     sim_world_t *w = s->world;
     sim_track_sums_t t = sim_track_sums(w->track);
     pst_buf_putc(b, '{');
     sim_counters_put(&w->total, b);
+    put_wire(&w->wire, b);
     pst_buf_printf(b,
                    ",\"unique_texts\":%llu,\"repeated_texts\":%llu,\"calls_of_repeated\":%llu,"
                    "\"answered_texts\":%llu,\"answered_again\":%llu,\"per_model\":{",

@@ -17,6 +17,10 @@
 typedef struct options {
     uint16_t port;
     unsigned threads;
+    bool http1; /* no HTTP/2 by ALPN */
+    const char *tls_cert, *tls_key, *self_signed;
+    char cert_path[4096], key_path[4096]; /* in self_signed */
+    sim_server_opts_t server;
 } options_t;
 
 static int stop_fd;
@@ -34,6 +38,11 @@ static void usage(FILE *f)
     fputs("usage: pst-sim-provider [options]\n"
           "  --port N: 0 (the default) chooses one; the first line of output says which\n"
           "  --threads N: loops that share the port\n"
+          "  --tls-cert FILE, --tls-key FILE: TLS, with HTTP/2 for clients that offer it\n"
+          "  --self-signed DIR: TLS with DIR/cert.pem and DIR/key.pem, made if they are not there\n"
+          "  --http1: no HTTP/2 over TLS\n"
+          "  --http2: without TLS, HTTP/2 for clients that begin with it\n"
+          "  --h2-streams N: at once on a connection (default 256)\n"
           "  --seed N: same seed, same faults and latencies\n"
           "  --track: count the calls of every prompt text\n"
           "  --good-key K: repeatable; once given, other keys are bad\n"
@@ -106,10 +115,32 @@ static bool set_general(sim_world_t *w, options_t *o, const char *name, const ch
         w->seed = read_number(name, value, UINT64_MAX);
     else if (strcmp(name, "model") == 0)
         set_model(w, value);
+    else if (strcmp(name, "tls-cert") == 0)
+        o->tls_cert = value;
+    else if (strcmp(name, "tls-key") == 0)
+        o->tls_key = value;
+    else if (strcmp(name, "self-signed") == 0)
+        o->self_signed = value;
+    else if (strcmp(name, "h2-streams") == 0)
+        o->server.h2_streams = (unsigned)read_number(name, value, INT32_MAX);
     else if (strcmp(name, "good-key") != 0)
         return false;
     else if (sim_world_set_key(w, pst_view_str(value), true) != PST_OK)
         refuse("--good-key", value);
+    return true;
+}
+
+/* Options without a value. */
+static bool set_flag(sim_world_t *w, options_t *o, const char *name)
+{
+    if (strcmp(name, "track") == 0)
+        w->track_all = true;
+    else if (strcmp(name, "http1") == 0)
+        o->http1 = true;
+    else if (strcmp(name, "http2") == 0)
+        o->server.http2 = true;
+    else
+        return false;
     return true;
 }
 
@@ -125,10 +156,8 @@ static void read_options(int argc, char **argv, sim_world_t *w, options_t *o)
         if (strncmp(name, "--", 2) != 0)
             refuse("not an option", name);
         name += 2;
-        if (strcmp(name, "track") == 0) {
-            w->track_all = true;
+        if (set_flag(w, o, name))
             continue;
-        }
         char word[64];
         const char *equals = strchr(name, '=');
         size_t n = equals ? (size_t)(equals - name) : strlen(name);
@@ -142,6 +171,33 @@ static void read_options(int argc, char **argv, sim_world_t *w, options_t *o)
         if (!set_general(w, o, word, value))
             set(w, NULL, pst_view_str(word), pst_view_str(value), word);
     }
+}
+
+static void set_up_tls(options_t *o)
+{
+    pst_errbuf_t eb;
+    if (o->self_signed) {
+        if (o->tls_cert || o->tls_key)
+            refuse("--self-signed", "not with --tls-cert or --tls-key");
+        if (!sim_tls_self_signed(o->self_signed, &eb))
+            refuse("--self-signed", eb.text);
+        snprintf(o->cert_path, sizeof o->cert_path, "%s/cert.pem", o->self_signed);
+        snprintf(o->key_path, sizeof o->key_path, "%s/key.pem", o->self_signed);
+        o->tls_cert = o->cert_path;
+        o->tls_key = o->key_path;
+    }
+    if (!o->tls_cert != !o->tls_key)
+        refuse("--tls-cert, --tls-key", "one goes with the other");
+    if (!o->tls_cert) {
+        if (o->http1)
+            refuse("--http1", "without TLS it is the default");
+        return;
+    }
+    if (o->server.http2)
+        refuse("--http2", "over TLS the client chooses");
+    o->server.tls = sim_tls_config_new(o->tls_cert, o->tls_key, !o->http1, &eb);
+    if (!o->server.tls)
+        refuse("TLS", eb.text);
 }
 
 /* *port 0 is replaced by the one chosen. */
@@ -183,7 +239,7 @@ static void serve(sim_world_t *w, options_t *o)
     sim_server_t *server[THREADS_MAX];
     pthread_t thread[THREADS_MAX];
     for (unsigned i = 0; i < o->threads; i++)
-        server[i] = sim_server_new(w, listen_on(&o->port), stop_fd);
+        server[i] = sim_server_new(w, &o->server, listen_on(&o->port), stop_fd);
     printf("listening 127.0.0.1:%u\n", o->port);
     fflush(stdout);
     for (unsigned i = 1; i < o->threads; i++)
@@ -197,10 +253,12 @@ static void serve(sim_world_t *w, options_t *o)
 
 int main(int argc, char **argv)
 {
-    options_t o = {.threads = 1};
+    options_t o = {.threads = 1, .server.h2_streams = 256};
     sim_world_t *w = sim_world_new();
     read_options(argc, argv, w, &o);
     o.threads = PST_MAX(o.threads, 1u);
+    set_up_tls(&o);
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes with write(2) */
     raise_file_limit();
     stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     PST_ASSERT(stop_fd >= 0);
@@ -211,6 +269,7 @@ int main(int argc, char **argv)
     clock_gettime(CLOCK_MONOTONIC, &ts);
     w->start = (pst_ns_t)ts.tv_sec * PST_SEC + (pst_ns_t)ts.tv_nsec;
     serve(w, &o);
+    sim_tls_config_destroy(&o.server.tls);
     sim_world_destroy(&w);
     close(stop_fd);
     return 0;

@@ -5,12 +5,13 @@ import calendar
 import http.client
 import json
 import re
-import select
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -53,6 +54,10 @@ class Sim:
     def connect(self):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
+    def open(self):
+        """A connection for bytes."""
+        return socket.create_connection(("127.0.0.1", self.port))
+
     def request(self, method, path, body=None, headers=None, conn=None):
         own = conn or self.connect()
         if body is not None and not isinstance(body, (bytes, str)):
@@ -88,7 +93,7 @@ class Sim:
 
     def raw(self, data, seconds=10.0, until=None):
         """Sends bytes, returns what comes until the other side closes, and whether it did."""
-        with socket.create_connection(("127.0.0.1", self.port)) as s:
+        with self.open() as s:
             s.sendall(data)
             return read_for(s, seconds, until)
 
@@ -102,16 +107,42 @@ class Sim:
         return s
 
 
+class TlsSim(Sim):
+    """The same behind TLS, with a certificate of its own."""
+
+    def __enter__(self):
+        self.dir = tempfile.TemporaryDirectory(prefix="pst")
+        self.options += ["--self-signed", self.dir.name]
+        super().__enter__()
+        self.context = ssl.create_default_context(cafile=self.dir.name + "/cert.pem")
+        return self
+
+    def __exit__(self, *e):
+        try:
+            super().__exit__(*e)
+        finally:
+            self.dir.cleanup()
+
+    def connect(self):
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=self.context)
+
+    def open(self, context=None, session=None):
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return (context or self.context).wrap_socket(plain, server_hostname="127.0.0.1", session=session)
+
+
 def read_for(s, seconds=10.0, until=None):
     """Until the other side closes, has been silent so long, or `until` is there so many times."""
     got = bytearray()
-    while select.select([s], [], [], seconds)[0]:
-        piece = s.recv(1 << 20)
-        if not piece:
-            return bytes(got), True
-        got += piece
-        if until and got.count(until[0]) >= until[1]:
-            break
+    s.settimeout(seconds)
+    try:
+        while not (until and got.count(until[0]) >= until[1]):
+            piece = s.recv(1 << 20)
+            if not piece:
+                return bytes(got), True
+            got += piece
+    except TimeoutError:
+        pass
     return bytes(got), False
 
 
@@ -626,9 +657,11 @@ class Tracking(Case):
 
 
 class Http(Case):
+    kind = Sim
+
     @classmethod
     def setUpClass(cls):
-        cls.sim = Sim().__enter__()
+        cls.sim = cls.kind().__enter__()
 
     @classmethod
     def tearDownClass(cls):
@@ -663,7 +696,7 @@ class Http(Case):
     def test_byte_by_byte(self):
         data = post("/v1/chat/completions", chat_body("slowly"))
         chunked = post("/v1/chat/completions", self.chunks(chat_body("slowly"), 7), "Transfer-Encoding: chunked")
-        with socket.create_connection(("127.0.0.1", self.sim.port)) as s:
+        with self.sim.open() as s:
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for one in (data, chunked):
                 for i in range(len(one)):
@@ -687,7 +720,7 @@ class Http(Case):
 
     def test_expect(self):
         body = chat_body("x")
-        with socket.create_connection(("127.0.0.1", self.sim.port)) as s:
+        with self.sim.open() as s:
             s.sendall(post("/v1/chat/completions", body, "Expect: 100-continue")[:-len(body)])
             got, _ = read_for(s, until=(b"\r\n\r\n", 1))
             self.assertEqual(got, b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -735,7 +768,7 @@ class Http(Case):
 
     def test_slow_reader(self):
         body = chat_body("y" * (4 << 20))
-        with socket.create_connection(("127.0.0.1", self.sim.port)) as s:
+        with self.sim.open() as s:
             s.sendall(post("/v1/chat/completions", body) + post("/v1/chat/completions", chat_body("after")))
             time.sleep(0.2)
             got, _ = read_for(s, until=(b"fp_sim", 2))
@@ -743,17 +776,115 @@ class Http(Case):
         self.assertTrue(len(got) > 4 << 20)
 
     def test_many_in_flight(self):
-        with Sim("--latency-ms", 1500) as sim:
-            socks = []
-            for i in range(1000):
-                s = socket.create_connection(("127.0.0.1", sim.port))
+        with self.kind("--latency-ms", 1500) as sim:
+            socks = [sim.open() for _ in range(1000)]
+            for i, s in enumerate(socks):
                 s.sendall(post("/v1/chat/completions", chat_body(f"f{i}")))
-                socks.append(s)
             for i, s in enumerate(socks):
                 got, _ = read_for(s, until=(b"fp_sim", 1))
                 self.assertIn(f'"echo:f{i}"'.encode(), got)
                 s.close()
             self.assertGreater(sim.stats()["max_in_flight"], 500)
+
+
+class HttpOverTls(Http):
+    """All of it again: what TLS reads ahead must not be forgotten, a full socket must not lose bytes."""
+    kind = TlsSim
+
+
+class Tls(Case):
+    def test_cuts(self):
+        with TlsSim() as sim:
+            with self.assertRaises((http.client.HTTPException, OSError)):
+                sim.chat("[[cut]]")
+            with self.assertRaises((http.client.HTTPException, OSError)):
+                sim.chat("[[cutmid]]")
+            s = sim.stats()
+            self.assertEqual((s["cut"], s["cut_mid"], s["answered"], s["accepted"], s["in_flight"]), (1, 1, 0, 2, 0))
+
+    def test_abandoned(self):
+        with TlsSim() as sim:
+            sim.raw(post("/v1/chat/completions", chat_body("[[slow:5000]]")), 0.2)
+            self.assertEqual(sim.settled(abandoned=1)["abandoned"], 1)
+
+    def test_versions_and_tickets(self):
+        with TlsSim() as sim:
+            request = post("/v1/chat/completions", chat_body("x"))
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                context = ssl.create_default_context(cafile=sim.dir.name + "/cert.pem")
+                context.maximum_version = version
+                session = None
+                for again in (False, True):
+                    with sim.open(context, session) as s:
+                        s.sendall(request)
+                        self.assertIn(b'"echo:x"', read_for(s, until=(b"fp_sim", 1))[0])
+                        self.assertEqual((s.version(), s.session_reused), (version.name.replace("_", "."), again))
+                        session = s.session
+                        s.unwrap() if again else s.shutdown(socket.SHUT_RDWR)
+            wire = sim.stats()["wire"]
+            self.assertEqual((wire["tls"], wire["tls_resumed"], wire["tls_failed"], wire["h2"]), (5, 2, 0, 0))
+
+    def test_strangers(self):
+        with TlsSim() as sim:
+            with self.assertRaises(ssl.SSLCertVerificationError):
+                sim.open(ssl.create_default_context())
+            plain = Sim.open(sim)
+            plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertTrue(read_for(plain)[1])
+            plain.close()
+            Sim.open(sim).close()
+            for _ in range(200):
+                wire = sim.stats()["wire"]
+                if wire["tls_failed"] == 3:
+                    break
+                time.sleep(0.02)
+            self.assertEqual(wire["tls_failed"], 3)
+
+    def test_alpn(self):
+        offers = ssl.create_default_context()
+        offers.check_hostname, offers.verify_mode = False, ssl.CERT_NONE
+        offers.set_alpn_protocols(["http/1.1", "h2"])
+        for options, chosen in (((), "h2"), (("--http1",), "http/1.1")):
+            with TlsSim(*options) as sim, sim.open(offers) as s:
+                self.assertEqual(s.selected_alpn_protocol(), chosen)
+
+    def test_options_that_cannot_be(self):
+        for options in (["--tls-cert", "x"], ["--tls-cert", "/nonexistent", "--tls-key", "/nonexistent"], ["--http1"],
+                        ["--self-signed", "/nonexistent"], ["--self-signed", "/tmp", "--tls-key", "x"]):
+            done = subprocess.run([BINARY, *options], capture_output=True, text=True, timeout=10)
+            self.assertEqual(done.returncode, 2, options)
+            self.assertIn("tls" if "tls" in options[0] else options[0], done.stderr.lower())
+
+
+class Http2(Case):
+    """The frames themselves are tested in C (unit.sim_wire); here, how a connection comes to speak them."""
+    PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+    ACK = b"\0\0\0\4\1\0\0\0\0"
+
+    def test_both_on_one_port(self):
+        with Sim("--http2", "--h2-streams", 7) as sim:
+            self.assertEqual(sim.chat("x").status, 200)
+            with sim.open() as s:
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for i in range(len(self.PREFACE)):
+                    s.sendall(self.PREFACE[i:i + 1])
+                s.sendall(self.SETTINGS)
+                got, _ = read_for(s, until=(self.ACK, 1))
+            self.assertEqual((got[3], got[9:15]), (4, b"\0\3\0\0\0\7"))
+            with sim.open() as s:  # as PRI, and then not
+                s.sendall(b"P")
+                time.sleep(0.05)
+                s.sendall(post("/v1/chat/completions", chat_body("y"))[1:])
+                self.assertIn(b'"echo:y"', read_for(s, until=(b"fp_sim", 1))[0])
+            got, closed = sim.raw(self.PREFACE + b"nonsense" * 10)
+            self.assertTrue(closed)
+            self.assertEqual(sim.stats()["wire"]["h2"], 2)
+
+    def test_only_if_asked_for(self):
+        with Sim() as sim:
+            got, closed = sim.raw(self.PREFACE + self.SETTINGS)
+            self.assertTrue(closed and got.startswith(b"HTTP/1.1 400 "))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 #include "base/heap.h"
 #include "base/list.h"
+#include "h2.h"
 #include "service.h"
 
 #include <errno.h>
@@ -18,9 +19,12 @@
 /* A client that sends on while its answer is due is read this far ahead, then left waiting. */
 #define AHEAD_BYTES_MAX ((size_t)256 << 10)
 #define LINGER_NS (2 * PST_SEC)
+/* Frames of HTTP/2 gathered for one write. */
+#define GATHER_BYTES ((size_t)256 << 10)
 
 /* What a connection is doing. */
 typedef enum conn_state {
+    CONN_SHAKING,  /* TLS: hands */
     CONN_READING,  /* waiting for (the rest of) a request */
     CONN_PENDING,  /* a reply is made and due at the timer's time, or never (hang) */
     CONN_SENDING,  /* the socket is full; `out` holds what is left */
@@ -35,6 +39,10 @@ typedef struct conn {
     conn_state_t state;
     bool close; /* after sending */
     bool eof;   /* found while reading ahead */
+    bool fresh; /* it may still turn out to speak HTTP/2 */
+    sim_tls_t *tls; /* NULL: none */
+    sim_h2_t *h2;   /* NULL: HTTP/1.x; else the requests are its business, and out holds its frames */
+    pst_link_t more; /* in sim_server.more: TLS has read ahead; alone otherwise */
     sim_http_t http;
     pst_buf_t in;  /* begins with the request being read; empty between requests */
     pst_buf_t out; /* pending or unsent bytes */
@@ -44,12 +52,16 @@ typedef struct conn {
 
 struct sim_server {
     sim_service_t service;
+    sim_server_opts_t opts;
+    sim_h2_hub_t *h2;
     int epoll_fd, listen_fd, stop_fd;
     bool accepting;
     bool stopping;
     pst_ns_t now;
     pst_link_t conns;
+    pst_link_t more; /* conn.more */
     pst_heap_t timers;
+    pst_buf_t frames;   /* of HTTP/2, on their way out */
     char *read_buf;     /* READ_BYTES; most requests are read and answered without leaving it */
     sim_http_req_t req; /* too large for the stack of every call */
 };
@@ -68,10 +80,13 @@ static void watch(sim_server_t *s, int fd, uint32_t events, void *tag, int op)
     PST_ASSERT(r == 0);
 }
 
-sim_server_t *sim_server_new(sim_world_t *w, int listen_fd, int stop_fd)
+sim_server_t *sim_server_new(sim_world_t *w, const sim_server_opts_t *o, int listen_fd,
+                             int stop_fd)
 {
     sim_server_t *s = pst_calloc(1, sizeof *s);
     sim_service_init(&s->service, w);
+    s->opts = *o;
+    s->h2 = sim_h2_hub_new(&s->service, o->h2_streams);
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     PST_ASSERT(s->epoll_fd >= 0);
     s->listen_fd = listen_fd;
@@ -79,7 +94,9 @@ sim_server_t *sim_server_new(sim_world_t *w, int listen_fd, int stop_fd)
     s->accepting = true;
     s->read_buf = pst_alloc(READ_BYTES);
     pst_link_init(&s->conns);
+    pst_link_init(&s->more);
     pst_heap_init(&s->timers);
+    pst_buf_init(&s->frames, 0);
     watch(s, listen_fd, EPOLLIN, &s->listen_fd, EPOLL_CTL_ADD);
     watch(s, stop_fd, EPOLLIN, &s->stop_fd, EPOLL_CTL_ADD);
     return s;
@@ -99,6 +116,11 @@ static void conn_close(sim_server_t *s, conn_t *c)
         sim_service_lost(&s->service, &c->reply, SIM_LOST_CLIENT);
     pst_heap_remove(&s->timers, &c->timer);
     pst_link_remove(&c->link);
+    pst_link_remove(&c->more);
+    if (c->state == CONN_SHAKING)
+        sim_add(&s->service.world->wire.tls_failed, 1);
+    sim_h2_destroy(&c->h2);
+    sim_tls_destroy(&c->tls);
     close(c->fd);
     pst_buf_release(&c->in);
     pst_buf_release(&c->out);
@@ -114,12 +136,24 @@ void sim_server_destroy(sim_server_t **ps)
     while (!pst_link_empty(&s->conns))
         conn_close(s, PST_CONTAINER(s->conns.next, conn_t, link));
     pst_heap_release(&s->timers);
+    sim_h2_hub_destroy(&s->h2);
+    pst_buf_release(&s->frames);
     sim_service_release(&s->service);
     close(s->listen_fd);
     close(s->epoll_fd);
     free(s->read_buf);
     free(s);
     *ps = NULL;
+}
+
+static ssize_t conn_read(conn_t *c, char *p, size_t n)
+{
+    return c->tls ? sim_tls_read(c->tls, p, n) : recv(c->fd, p, n, 0);
+}
+
+static ssize_t conn_write(conn_t *c, const char *p, size_t n)
+{
+    return c->tls ? sim_tls_write(c->tls, p, n) : send(c->fd, p, n, MSG_NOSIGNAL);
 }
 
 /* What to listen for follows from the state. */
@@ -130,6 +164,11 @@ static void update_interest(sim_server_t *s, conn_t *c)
         want |= EPOLLOUT;
     else if (c->state != CONN_PENDING || c->in.n < AHEAD_BYTES_MAX)
         want |= EPOLLIN;
+    if (c->h2 && !c->eof)
+        want |= EPOLLIN; /* what lets it send on comes from the client: windows */
+    /* No event tells of bytes that are here already. */
+    if (c->tls && (want & EPOLLIN) && sim_tls_more(c->tls) && pst_link_empty(&c->more))
+        pst_link_before(&s->more, &c->more);
     if (want == c->interest)
         return;
     c->interest = want;
@@ -143,6 +182,8 @@ static bool sent_all(sim_server_t *s, conn_t *c)
         c->state = CONN_READING;
         return true;
     }
+    if (c->tls)
+        sim_tls_bye(c->tls);
     if (shutdown(c->fd, SHUT_WR) < 0) {
         conn_close(s, c);
         return false;
@@ -156,7 +197,7 @@ static bool sent_all(sim_server_t *s, conn_t *c)
 static bool conn_send(sim_server_t *s, conn_t *c, const char *p, size_t n)
 {
     while (n) {
-        ssize_t w = send(c->fd, p, n, MSG_NOSIGNAL);
+        ssize_t w = conn_write(c, p, n);
         if (w < 0 && errno == EINTR)
             continue;
         if (w < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
@@ -177,7 +218,7 @@ static bool conn_send(sim_server_t *s, conn_t *c, const char *p, size_t n)
 static bool conn_flush(sim_server_t *s, conn_t *c)
 {
     while (c->out_at < c->out.n) {
-        ssize_t w = send(c->fd, c->out.p + c->out_at, c->out.n - c->out_at, MSG_NOSIGNAL);
+        ssize_t w = conn_write(c, c->out.p + c->out_at, c->out.n - c->out_at);
         if (w < 0 && errno == EINTR)
             continue;
         if (w < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -198,7 +239,7 @@ static void cut_mid(sim_server_t *s, conn_t *c, pst_view_t bytes)
 {
     const char *end = memmem(bytes.p, bytes.n, "\r\n\r\n", 4);
     size_t head = (size_t)(end - bytes.p) + 4, half = (bytes.n - head) / 2;
-    ssize_t sent = send(c->fd, bytes.p, head + half, MSG_NOSIGNAL);
+    ssize_t sent = conn_write(c, bytes.p, head + half);
     (void)sent; /* a full socket cuts earlier */
     sim_service_lost(&s->service, &c->reply, SIM_LOST_CUT_MID);
 }
@@ -239,7 +280,7 @@ static bool send_continue(sim_server_t *s, conn_t *c)
 {
     static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
     c->http.continue_due = false;
-    if (send(c->fd, line, sizeof line - 1, MSG_NOSIGNAL) == (ssize_t)(sizeof line - 1))
+    if (conn_write(c, line, sizeof line - 1) == (ssize_t)(sizeof line - 1))
         return true;
     conn_close(s, c);
     return false;
@@ -302,14 +343,69 @@ static void conn_fresh(sim_server_t *s, conn_t *c, size_t n)
     update_interest(s, c);
 }
 
+/* Sends what HTTP/2 has to say: all of it, or until the socket is full. */
+static void conn_h2_flush(sim_server_t *s, conn_t *c)
+{
+    while (c->state == CONN_READING) {
+        pst_buf_clear(&s->frames);
+        if (!sim_h2_write(c->h2, &s->frames, GATHER_BYTES)) {
+            conn_close(s, c);
+            return;
+        }
+        if (s->frames.n == 0) {
+            c->close = sim_h2_is_done(c->h2);
+            if (!sent_all(s, c))
+                return;
+            break;
+        }
+        if (!conn_send(s, c, s->frames.p, s->frames.n))
+            return;
+    }
+    update_interest(s, c);
+}
+
+static void conn_h2_read(sim_server_t *s, conn_t *c, const char *p, size_t n)
+{
+    if (sim_h2_read(c->h2, p, n, s->now))
+        update_interest(s, c);
+    else
+        conn_close(s, c);
+}
+
+/* From a connection's first bytes: whether it is HTTP/1.  If not, it has become HTTP/2, or more must
+ * come before one can tell. */
+static bool conn_is_http1(sim_server_t *s, conn_t *c, pst_view_t bytes)
+{
+    static const char preface[] = SIM_H2_PREFACE;
+    size_t n = PST_MIN(bytes.n, sizeof preface - 1);
+    c->fresh = memcmp(bytes.p, preface, n) == 0;
+    if (!c->fresh)
+        return true;
+    if (n < sizeof preface - 1) {
+        if (c->in.n == 0)
+            pst_buf_putv(&c->in, bytes);
+        return false;
+    }
+    c->fresh = false;
+    c->h2 = sim_h2_new(s->h2, c);
+    pst_buf_t in = c->in; /* may hold the bytes, and the connection may not outlive them */
+    pst_buf_init(&c->in, 0);
+    conn_h2_read(s, c, bytes.p, bytes.n);
+    pst_buf_release(&in);
+    return false;
+}
+
 static void conn_eof(sim_server_t *s, conn_t *c)
 {
     /* A client that goes away gives up its answer; one being sent to may only have said all. */
     c->eof = true;
-    if (c->state == CONN_SENDING)
+    if (c->state == CONN_SENDING && !c->h2) {
         update_interest(s, c);
-    else
-        conn_close(s, c);
+        return;
+    }
+    if (c->tls)
+        sim_tls_bye(c->tls);
+    conn_close(s, c);
 }
 
 static void conn_readable(sim_server_t *s, conn_t *c)
@@ -322,7 +418,7 @@ static void conn_readable(sim_server_t *s, conn_t *c)
         to = pst_buf_reserve(&c->in, room);
         PST_ASSERT(to);
     }
-    ssize_t n = recv(c->fd, to, room, 0);
+    ssize_t n = conn_read(c, to, room);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
     if (n <= 0) {
@@ -331,20 +427,54 @@ static void conn_readable(sim_server_t *s, conn_t *c)
     }
     if (c->state == CONN_LINGERING)
         return; /* what comes after our last word is of no interest */
-    if (fresh) {
-        conn_fresh(s, c, (size_t)n);
+    if (c->h2) {
+        conn_h2_read(s, c, to, (size_t)n);
         return;
     }
-    c->in.n += (size_t)n;
-    conn_resume(s, c);
+    c->in.n += fresh ? 0 : (size_t)n;
+    if (c->fresh && !conn_is_http1(s, c, fresh ? pst_view(to, (size_t)n) : pst_buf_view(&c->in)))
+        return;
+    if (fresh)
+        conn_fresh(s, c, (size_t)n);
+    else
+        conn_resume(s, c);
+}
+
+static void conn_shake(sim_server_t *s, conn_t *c)
+{
+    sim_wire_t *wire = &s->service.world->wire;
+    bool write = false;
+    int r = sim_tls_handshake(c->tls, &write);
+    if (r < 0) {
+        conn_close(s, c);
+        return;
+    }
+    if (r == 0) {
+        c->interest = EPOLLRDHUP | (write ? EPOLLOUT : EPOLLIN);
+        watch(s, c->fd, c->interest, c, EPOLL_CTL_MOD);
+        return;
+    }
+    sim_add(&wire->tls, 1);
+    sim_add(&wire->tls_resumed, sim_tls_resumed(c->tls));
+    c->state = CONN_READING;
+    if (sim_tls_http2(c->tls))
+        c->h2 = sim_h2_new(s->h2, c);
+    update_interest(s, c);
+    conn_readable(s, c); /* its first words may have come with its last of the handshake */
 }
 
 static void conn_event(sim_server_t *s, conn_t *c, uint32_t events)
 {
     if (events & (EPOLLERR | EPOLLHUP)) {
         conn_close(s, c);
+    } else if (c->state == CONN_SHAKING) {
+        conn_shake(s, c);
     } else if (events & EPOLLOUT) {
-        if (conn_flush(s, c))
+        if (!conn_flush(s, c))
+            return;
+        if (c->h2)
+            conn_h2_flush(s, c);
+        else
             conn_resume(s, c);
     } else if (events & EPOLLIN) {
         conn_readable(s, c);
@@ -367,6 +497,11 @@ static void accept_some(sim_server_t *s)
         conn_t *c = pst_calloc(1, sizeof *c);
         c->fd = fd;
         c->interest = EPOLLIN | EPOLLRDHUP;
+        c->state = s->opts.tls ? CONN_SHAKING : CONN_READING;
+        c->tls = s->opts.tls ? sim_tls_new(s->opts.tls, fd) : NULL;
+        c->fresh = !s->opts.tls && s->opts.http2;
+        sim_add(&s->service.world->wire.connections, 1);
+        pst_link_init(&c->more);
         pst_heap_node_init(&c->timer);
         pst_link_before(&s->conns, &c->link);
         watch(s, fd, c->interest, c, EPOLL_CTL_ADD);
@@ -395,12 +530,41 @@ static void run_timers(sim_server_t *s)
         conn_timer(s, PST_CONTAINER(top, conn_t, timer));
 }
 
+/* Bytes that TLS holds already.  Once each a turn: a client that sends on and on has neighbours. */
+static void read_more(sim_server_t *s)
+{
+    pst_link_t turn;
+    pst_link_init(&turn);
+    while (!pst_link_empty(&s->more)) {
+        pst_link_t *x = s->more.next;
+        pst_link_remove(x);
+        pst_link_before(&turn, x);
+    }
+    while (!pst_link_empty(&turn)) {
+        conn_t *c = PST_CONTAINER(turn.next, conn_t, more);
+        pst_link_remove(&c->more);
+        if (c->interest & EPOLLIN) /* else update_interest calls again when it may be read */
+            conn_readable(s, c);
+    }
+}
+
+static void run_h2(sim_server_t *s)
+{
+    sim_h2_hub_step(s->h2, s->now);
+    conn_t *c;
+    while ((c = sim_h2_hub_ready(s->h2)))
+        conn_h2_flush(s, c);
+}
+
 static int wait_ms(sim_server_t *s)
 {
+    if (!pst_link_empty(&s->more))
+        return 0;
     const pst_heap_node_t *top = pst_heap_top(&s->timers);
-    if (!top)
+    pst_ns_t due = pst_ns_min(top ? top->key : PST_NEVER, sim_h2_hub_due(s->h2));
+    if (due == PST_NEVER)
         return -1;
-    return (int)PST_MIN((pst_ns_since(top->key, s->now) + PST_MS - 1) / PST_MS, (pst_ns_t)60000);
+    return (int)PST_MIN((pst_ns_since(due, s->now) + PST_MS - 1) / PST_MS, (pst_ns_t)60000);
 }
 
 static void handle_event(sim_server_t *s, const struct epoll_event *ev)
@@ -423,5 +587,7 @@ void sim_server_run(sim_server_t *s)
         for (int i = 0; i < n; i++)
             handle_event(s, &events[i]);
         run_timers(s);
+        read_more(s);
+        run_h2(s);
     }
 }

@@ -83,6 +83,9 @@ void sim_world_change(sim_world_t *w, sim_model_t *model, const sim_change_t *c)
 void sim_world_reset(sim_world_t *w)
 {
     sim_counters_reset(&w->total);
+#define X(member) w->wire.member = 0;
+    SIM_WIRE(X)
+#undef X
     for (unsigned i = 0; i < w->models; i++) {
         sim_counters_reset(&w->model[i]->counters);
         sim_limit_reset(&w->model[i]->limit);

@@ -20,6 +20,21 @@ typedef struct sim_model {
     sim_counters_t counters;
 } sim_model_t;
 
+/* X(member): how calls came; one set for the whole world, in the order they are shown. */
+#define SIM_WIRE(X)                                                                                \
+    X(connections) /* accepted */                                                                  \
+    X(tls)         /* handshakes done */                                                           \
+    X(tls_resumed) /* of those, with an earlier session's ticket */                                \
+    X(tls_failed)  /* the client refused our certificate, spoke no TLS, or left */                 \
+    X(h2)          /* connections with HTTP/2 */                                                   \
+    X(h2_streams)
+
+typedef struct sim_wire {
+#define X(member) _Atomic uint64_t member;
+    SIM_WIRE(X)
+#undef X
+} sim_wire_t;
+
 typedef struct sim_key {
     char text[SIM_KEY_BYTES_MAX];
     size_t n;
@@ -32,6 +47,7 @@ typedef struct sim_world {
     pst_ns_t start;          /* monotonic */
     _Atomic uint64_t serial; /* of the next call */
     sim_counters_t total;
+    sim_wire_t wire;
     sim_settings_t defaults;
     sim_track_t *track;
     pthread_mutex_t models_lock; /* to add a model or change settings; finding one takes no lock */
