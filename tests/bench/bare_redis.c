@@ -1,8 +1,12 @@
 /* bare_redis - the ceiling: what the store's own work costs when nothing else is done.
  *
- * The same packs that bench_submit would upload, and result packs as the broker would store them for echo, made before
- * the stopwatch starts; then a pipelined loop does to a Redis what must be done to it, and nothing more: SET headers
- * and bodies of each pack, GET them, SET its result pack, GET the result packs.  No function, no index, no list. */
+ * Values made before the stopwatch starts; then a pipelined loop does to a Redis what must be done to it, and nothing
+ * more: SET the jobs of each pack, GET them, SET its results, GET the results.  No function, no index, no list.
+ * In two forms:
+ *   packed   the packs that bench_submit would upload (headers, and bodies compressed over all jobs of the pack), and
+ *            result packs as the broker would store them for echo
+ *   --raw    the same jobs and answers byte for byte, up to RAW_PACK_JOBS of them behind one another in a value: what
+ *            one would write by hand */
 #include <getopt.h>
 #include <hiredis/hiredis.h>
 
@@ -13,8 +17,12 @@
 
 /* Packs made; a run longer than that goes round.  Redis does not care that their bytes repeat, under other keys. */
 #define PACKS_MADE 64u
-#define COMMANDS_IN_FLIGHT 64u /* as many packs unanswered as the protocol lets a client have, two commands each */
+#define RAW_PACK_JOBS 100u
+/* As much unanswered as the protocol lets a client have: 32 packs, two commands each, of 16 MiB in all. */
+#define COMMANDS_IN_FLIGHT 64u
+#define BYTES_IN_FLIGHT PST_UPLOAD_BYTES_MAX
 
+/* Without `headers`, a raw one. */
 typedef struct pack {
     uint32_t jobs;
     pst_buf_t headers, bodies, results;
@@ -23,13 +31,16 @@ typedef struct pack {
 typedef struct bare {
     const char *socket, *model;
     uint32_t jobs, bytes, text_bytes;
-    bool unique;
+    bool unique, raw;
     bench_prompts_t *prompts;
     pack_t pack[PACKS_MADE];
     uint32_t made;
     redisContext *redis;
-    uint32_t in_flight;
-    uint64_t sent_bytes;
+    uint32_t window, in_flight;              /* commands */
+    uint64_t sent, answered;                 /* commands since the start */
+    size_t expected[COMMANDS_IN_FLIGHT];     /* of command number n, in place n % COMMANDS_IN_FLIGHT: the length of
+                                              * the value that comes back; 0: OK */
+    uint64_t stored_bytes;
 } bare_t;
 
 static _Noreturn void fail(const char *what, const char *why)
@@ -62,7 +73,8 @@ static void make_job_packs(bare_t *b)
         pst_line_job_t job;
         pst_line_fault_t fault;
         bench_custom_id(i, id);
-        if (pst_line_read_body(&reader, pst_view_str(id), PST_URL_CHAT, bench_prompts_body(b->prompts, i), &job, &fault) ||
+        pst_view_t body = bench_prompts_body(b->prompts, i);
+        if (pst_line_read_body(&reader, pst_view_str(id), PST_URL_CHAT, body, &job, &fault) ||
             pst_packer_add(packer, i, &job))
             fail("packs", "a job does not pack");
     }
@@ -72,16 +84,19 @@ static void make_job_packs(bare_t *b)
     pst_line_reader_release(&reader);
 }
 
+/* What echo answers. */
 static void put_answer(bare_t *b, uint32_t i, pst_buf_t *text)
 {
     pst_view_t body = bench_prompts_body(b->prompts, i);
     static const char user[] = "\"user\",\"content\":\"";
     const char *at = memmem(body.p, body.n, user, sizeof user - 1);
-    pst_buf_printf(text, "{\"id\":\"chatcmpl-%016x\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"bench\","
-                   "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"%.*s\",\"refusal\":null},"
-                   "\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":230,\"completion_tokens\":125,"
-                   "\"total_tokens\":355,\"prompt_tokens_details\":{\"cached_tokens\":0},\"completion_tokens_details\":"
-                   "{\"reasoning_tokens\":0}}}", i, (int)b->text_bytes, at + sizeof user - 1);
+    pst_buf_printf(text,
+                   "{\"id\":\"chatcmpl-%016x\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":"
+                   "\"bench\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"%.*s\","
+                   "\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":230,"
+                   "\"completion_tokens\":125,\"total_tokens\":355,\"prompt_tokens_details\":{\"cached_tokens\":0},"
+                   "\"completion_tokens_details\":{\"reasoning_tokens\":0}}}",
+                   i, (int)bench_prompts_text_bytes(b->prompts), at + sizeof user - 1);
 }
 
 static void make_result_pack(bare_t *b, pack_t *p, uint32_t first)
@@ -116,8 +131,47 @@ static void make_result_pack(bare_t *b, pack_t *p, uint32_t first)
     pst_buf_release(&packed);
 }
 
+/* Of one job or answer: its custom_id, its length, itself. */
+static void put_raw(pst_buf_t *to, uint32_t i, pst_view_t body)
+{
+    char id[BENCH_CUSTOM_ID_MAX];
+    uint32_t n = (uint32_t)body.n;
+    bench_custom_id(i, id);
+    pst_buf_put(to, id, strlen(id));
+    pst_buf_put(to, &n, sizeof n);
+    pst_buf_putv(to, body);
+}
+
+/* A value ends at RAW_PACK_JOBS, or where a pack's text would end. */
+static bool raw_pack_has_room(const bare_t *b, const pack_t *p)
+{
+    return p->jobs == 0 || (p->jobs < RAW_PACK_JOBS && p->bodies.n + b->bytes <= PST_PACK_TEXT_BYTES);
+}
+
+static void make_raw_packs(bare_t *b)
+{
+    pst_buf_t answer;
+    pst_buf_init(&answer, 0);
+    for (uint32_t i = 0; i < b->jobs && b->made < PACKS_MADE; b->made++) {
+        pack_t *p = &b->pack[b->made];
+        for (; i < b->jobs && raw_pack_has_room(b, p); i++, p->jobs++) {
+            put_raw(&p->bodies, i, bench_prompts_body(b->prompts, i));
+            pst_buf_clear(&answer);
+            put_answer(b, i, &answer);
+            put_raw(&p->results, i, pst_buf_view(&answer));
+        }
+        if (p->bodies.failed || p->results.failed || answer.failed)
+            fail("packs", "out of memory");
+    }
+    pst_buf_release(&answer);
+}
+
 static void make_packs(bare_t *b)
 {
+    if (b->raw) {
+        make_raw_packs(b);
+        return;
+    }
     make_job_packs(b);
     uint32_t first = 0;
     for (uint32_t i = 0; i < b->made; i++) {
@@ -135,8 +189,9 @@ static void take_reply(bare_t *b)
         fail("redis", b->redis->errstr);
     if (r->type == REDIS_REPLY_ERROR)
         fail("redis", r->str);
-    if (r->type == REDIS_REPLY_NIL)
-        fail("redis", "a pack is not there");
+    size_t expected = b->expected[b->answered++ % COMMANDS_IN_FLIGHT];
+    if (expected ? r->type != REDIS_REPLY_STRING || (size_t)r->len != expected : r->type != REDIS_REPLY_STATUS)
+        fail("redis", "a value is not there, or not whole");
     freeReplyObject(r);
     b->in_flight--;
 }
@@ -148,12 +203,13 @@ static void drain(bare_t *b)
 }
 
 /* As many replies are awaited at once as commands were sent at once: a write of a few packs, a read of theirs. */
-static void send(bare_t *b, int argc, const char **argv, const size_t *n)
+static void send(bare_t *b, int argc, const char **argv, const size_t *n, size_t expected)
 {
     if (redisAppendCommandArgv(b->redis, argc, argv, n) != REDIS_OK)
         fail("redis", b->redis->errstr);
-    if (++b->in_flight == COMMANDS_IN_FLIGHT) {
-        while (b->in_flight > COMMANDS_IN_FLIGHT / 2)
+    b->expected[b->sent++ % COMMANDS_IN_FLIGHT] = expected;
+    if (++b->in_flight == b->window) {
+        while (b->in_flight > b->window / 2)
             take_reply(b);
     }
 }
@@ -168,33 +224,45 @@ static void set(bare_t *b, char what, uint32_t number, const pst_buf_t *value)
     char key[80];
     const char *argv[] = {"SET", key, value->p};
     size_t n[] = {3, (size_t)key_of(key, sizeof key, what, number), value->n};
-    send(b, 3, argv, n);
-    b->sent_bytes += value->n;
+    send(b, 3, argv, n, 0);
+    b->stored_bytes += value->n;
 }
 
-static void get(bare_t *b, char what, uint32_t number)
+static void get(bare_t *b, char what, uint32_t number, const pst_buf_t *value)
 {
     char key[80];
     const char *argv[] = {"GET", key};
     size_t n[] = {3, (size_t)key_of(key, sizeof key, what, number)};
-    send(b, 2, argv, n);
+    send(b, 2, argv, n, value->n);
+}
+
+static void choose_window(bare_t *b)
+{
+    size_t largest = 1;
+    for (uint32_t i = 0; i < b->made; i++)
+        largest = PST_MAX(largest, PST_MAX(b->pack[i].bodies.n, b->pack[i].results.n));
+    b->window = (uint32_t)PST_MIN(PST_MAX(BYTES_IN_FLIGHT / largest, 2u), COMMANDS_IN_FLIGHT);
 }
 
 static void cycle(bare_t *b, uint32_t packs)
 {
     for (uint32_t i = 0; i < packs; i++) {
-        set(b, 'h', i, &b->pack[i % b->made].headers);
-        set(b, 'b', i, &b->pack[i % b->made].bodies);
+        const pack_t *p = &b->pack[i % b->made];
+        if (!b->raw)
+            set(b, 'h', i, &p->headers);
+        set(b, 'b', i, &p->bodies);
     }
     drain(b);
     for (uint32_t i = 0; i < packs; i++) {
-        get(b, 'h', i);
-        get(b, 'b', i);
-        set(b, 'r', i, &b->pack[i % b->made].results);
+        const pack_t *p = &b->pack[i % b->made];
+        if (!b->raw)
+            get(b, 'h', i, &p->headers);
+        get(b, 'b', i, &p->bodies);
+        set(b, 'r', i, &p->results);
     }
     drain(b);
     for (uint32_t i = 0; i < packs; i++)
-        get(b, 'r', i);
+        get(b, 'r', i, &b->pack[i % b->made].results);
     drain(b);
 }
 
@@ -203,12 +271,13 @@ static void measure(bare_t *b)
     uint32_t packs = 0, jobs = 0;
     while (jobs < b->jobs)
         jobs += b->pack[packs++ % b->made].jobs;
+    choose_window(b);
     bench_watch_t w = bench_watch_start();
     cycle(b, packs);
     double seconds = bench_watch_s(&w);
     printf("{\"jobs\": %u, \"packs\": %u, \"seconds\": %.6f, \"jobs_per_s\": %.1f, \"stored_bytes\": %llu, "
            "\"cpu_s\": %.6f, \"rss_kib\": %ld}\n",
-           jobs, packs, seconds, jobs / seconds, (unsigned long long)b->sent_bytes, bench_watch_cpu_s(&w),
+           jobs, packs, seconds, jobs / seconds, (unsigned long long)b->stored_bytes, bench_watch_cpu_s(&w),
            bench_rss_kib());
 }
 
@@ -217,7 +286,8 @@ static void parse(int argc, char **argv, bare_t *b)
     static const struct option options[] = {
         {"socket", required_argument, NULL, 's'}, {"jobs", required_argument, NULL, 'j'},
         {"bytes", required_argument, NULL, 'n'},  {"text-bytes", required_argument, NULL, 't'},
-        {"unique", no_argument, NULL, 'u'},       {NULL, 0, NULL, 0},
+        {"unique", no_argument, NULL, 'u'},       {"raw", no_argument, NULL, 'r'},
+        {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -227,12 +297,13 @@ static void parse(int argc, char **argv, bare_t *b)
         case 'n': b->bytes = bench_number("bytes", optarg); break;
         case 't': b->text_bytes = bench_number("text-bytes", optarg); break;
         case 'u': b->unique = true; break;
+        case 'r': b->raw = true; break;
         default: exit(2);
         }
     }
     if (b->socket)
         return;
-    fputs("usage: bare_redis --socket PATH [--jobs N] [--bytes N] [--text-bytes N] [--unique]\n", stderr);
+    fputs("usage: bare_redis --socket PATH [--jobs N] [--bytes N] [--text-bytes N] [--unique] [--raw]\n", stderr);
     exit(2);
 }
 
@@ -243,7 +314,7 @@ int main(int argc, char **argv)
     bench_prompts_opts_t o = {b.model, b.bytes, b.text_bytes, b.unique};
     b.prompts = bench_prompts_new(&o);
     if (!b.prompts)
-        fail("--bytes", "must hold --text-bytes and about 120 more");
+        fail("--bytes", "must be 100 to 2,097,152");
     make_packs(&b);
     b.redis = redisConnectUnix(b.socket);
     if (!b.redis || b.redis->err)

@@ -9,9 +9,15 @@
 #define NUMBER_BYTES 15 /* "job 0123456789 " */
 #define SEED 20240607
 
-static const char head[] = "{\"model\":\"%s\",\"messages\":[{\"role\":\"system\",\"content\":\"";
-static const char middle[] = "\"},{\"role\":\"user\",\"content\":\"";
-static const char tail[] = "\"}],\"max_tokens\":256}";
+/* What stands around the model's name, the system text and the message. */
+typedef struct frame {
+    const char *head, *model_end, *middle, *tail;
+} frame_t;
+
+static const frame_t with_system = {"{\"model\":\"", "\",\"messages\":[{\"role\":\"system\",\"content\":\"",
+                                    "\"},{\"role\":\"user\",\"content\":\"", "\"}],\"max_tokens\":256}"};
+static const frame_t message_alone = {"{\"model\":\"", "\",\"messages\":[{\"role\":\"user\",\"content\":\"", "",
+                                      "\"}]}"};
 
 struct bench_prompts {
     char *pool;
@@ -47,34 +53,47 @@ static void fill_words(char *p, size_t n, pst_rng_t *rng)
     }
 }
 
-static void lay_out(bench_prompts_t *p, const char *model)
+static size_t frame_bytes(const frame_t *f, const char *model)
 {
-    pst_buf_printf(&p->body, head, model);
+    return strlen(f->head) + strlen(model) + strlen(f->model_end) + strlen(f->middle) + strlen(f->tail);
+}
+
+static void lay_out(bench_prompts_t *p, const frame_t *f, const char *model)
+{
+    pst_buf_puts(&p->body, f->head);
+    pst_buf_puts(&p->body, model);
+    pst_buf_puts(&p->body, f->model_end);
     p->system_at = p->body.n;
     pst_buf_put(&p->body, p->pool, p->system_bytes);
-    pst_buf_puts(&p->body, middle);
+    pst_buf_puts(&p->body, f->middle);
     p->user_at = p->body.n;
     pst_buf_put(&p->body, p->pool, p->text_bytes);
-    pst_buf_puts(&p->body, tail);
+    pst_buf_puts(&p->body, f->tail);
     PST_ASSERT(!p->body.failed);
 }
 
 bench_prompts_t *bench_prompts_new(const bench_prompts_opts_t *o)
 {
-    size_t frame = sizeof head - 1 - 2 + strlen(o->model) + sizeof middle - 1 + sizeof tail - 1;
-    if (o->text_bytes < NUMBER_BYTES || o->body_bytes > POOL_BYTES / 2 || o->body_bytes < frame + o->text_bytes)
+    const frame_t *frame = &with_system;
+    size_t text_bytes = o->text_bytes, used = frame_bytes(frame, o->model);
+    if (o->body_bytes < used + text_bytes) {
+        frame = &message_alone;
+        used = frame_bytes(frame, o->model);
+        text_bytes = o->body_bytes - PST_MIN(used, o->body_bytes);
+    }
+    if (text_bytes < NUMBER_BYTES || o->body_bytes > POOL_BYTES / 2)
         return NULL;
     bench_prompts_t *p = pst_calloc(1, sizeof *p);
     pst_rng_t rng;
     pst_rng_seed(&rng, SEED);
-    p->text_bytes = o->text_bytes;
-    p->system_bytes = o->body_bytes - frame - o->text_bytes;
+    p->text_bytes = text_bytes;
+    p->system_bytes = o->body_bytes - used - text_bytes;
     p->stride = o->body_bytes;
     p->unique = o->unique;
     p->pool = pst_alloc(POOL_BYTES);
     (o->unique ? fill_letters : fill_words)(p->pool, POOL_BYTES, &rng);
     pst_buf_init(&p->body, 0);
-    lay_out(p, o->model);
+    lay_out(p, frame, o->model);
     return p;
 }
 
@@ -87,6 +106,11 @@ void bench_prompts_destroy(bench_prompts_t **pp)
     pst_buf_release(&p->body);
     free(p->pool);
     free(p);
+}
+
+size_t bench_prompts_text_bytes(const bench_prompts_t *p)
+{
+    return p->text_bytes;
 }
 
 static const char *slice(const bench_prompts_t *p, uint32_t i)

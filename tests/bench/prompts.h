@@ -10,7 +10,8 @@
 typedef struct bench_prompts_opts {
     const char *model;
     size_t body_bytes;  /* of a whole request body */
-    size_t text_bytes;  /* of the user's message, which echo answers with */
+    size_t text_bytes;  /* of the user's message, which echo answers with; a body too short for that and a system text
+                         * is a message alone, as long as fits */
     bool unique;        /* random letters everywhere; else one system text shared by all, and words */
 } bench_prompts_opts_t;
 
@@ -19,6 +20,8 @@ typedef struct bench_prompts bench_prompts_t;
 /* NULL where the sizes do not fit into each other. */
 bench_prompts_t *bench_prompts_new(const bench_prompts_opts_t *o);
 void bench_prompts_destroy(bench_prompts_t **p);
+/* Of the user's message, as it came to be. */
+size_t bench_prompts_text_bytes(const bench_prompts_t *p);
 /* The body of job i: valid until the next call. */
 pst_view_t bench_prompts_body(bench_prompts_t *p, uint32_t i);
 /* Whether `answer` (the result's line, or the provider's body) says prefix and the text of job i, and nothing after it

@@ -1,0 +1,6 @@
+"""What RQ's workers run."""
+import work
+
+
+def task(text):
+    return work.work(text)
