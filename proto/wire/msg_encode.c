@@ -294,21 +294,22 @@ static void put_fields(msgpack_packer *k, const pst_msg_t *m)
 #define TASK_BYTES_GUESS 8
 #define OUTCOME_BYTES_GUESS 96
 
-/* Of the messages that carry packs: their buffers would otherwise grow, and move, several times. */
+/* Of the messages that carry packs: their buffers would otherwise grow, and move, several times.  A list past its limit
+ * is not looked at here either. */
 static size_t guess_bytes(const pst_msg_t *m)
 {
     size_t n = ENVELOPE_BYTES_GUESS;
     if (m->type == PST_MSG_PACK) {
         n += m->u.pack.headers.n + m->u.pack.bodies.n;
-    } else if (m->type == PST_MSG_RESULTS) {
+    } else if (m->type == PST_MSG_RESULTS && m->u.results.packs_n <= PST_FETCH_PACKS_MAX) {
         for (uint32_t i = 0; i < m->u.results.packs_n; i++)
             n += m->u.results.packs[i].n + ENVELOPE_BYTES_GUESS;
-    } else if (m->type == PST_MSG_TASKS) {
+    } else if (m->type == PST_MSG_TASKS && m->u.tasks.groups_n <= PST_TASKS_MAX) {
         for (uint32_t i = 0; i < m->u.tasks.groups_n; i++) {
             const pst_task_group_t *g = &m->u.tasks.groups[i];
             n += g->headers.n + g->bodies.n + g->slots_n * TASK_BYTES_GUESS + ENVELOPE_BYTES_GUESS;
         }
-    } else if (m->type == PST_MSG_OUTCOMES) {
+    } else if (m->type == PST_MSG_OUTCOMES && m->u.outcomes.groups_n <= PST_OUTCOMES_MAX) {
         for (uint32_t i = 0; i < m->u.outcomes.groups_n; i++) {
             const pst_outcome_group_t *g = &m->u.outcomes.groups[i];
             n += g->blob.bytes.n + g->outcomes_n * OUTCOME_BYTES_GUESS + ENVELOPE_BYTES_GUESS;

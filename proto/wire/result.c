@@ -53,7 +53,7 @@ static void put_result(msgpack_packer *k, const pst_result_t *r)
 static size_t guess_bytes(const pst_result_pack_t *p)
 {
     size_t n = RESULT_BYTES_GUESS * ((size_t)p->results_n + 1);
-    for (uint32_t i = 0; i < p->blobs_n; i++)
+    for (uint32_t i = 0; p->blobs_n <= BLOBS_MAX && i < p->blobs_n; i++)
         n += p->blobs[i].bytes.n;
     return n;
 }

@@ -289,6 +289,8 @@ static void send_pack(world_t *w, const wish_t *x, uint32_t pack)
     pst_buf_t b;
     pst_buf_init(&b, 0);
     pst_pack_headers_encode(&p, &b);
+    pst_blob_unref(&w->headers[pack]); /* of an upload before */
+    pst_blob_unref(&w->bodies[pack]);
     w->headers[pack] = pst_blob_new(b.p, b.n);
     w->bodies[pack] = pst_blob_new(NULL, jobs * 2);
     pst_buf_release(&b);
