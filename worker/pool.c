@@ -576,7 +576,7 @@ typedef struct plan {
     pst_http_target_t *target;
 } plan_t;
 
-static bool plan_provider(const pst_config_provider_t *c, plan_t *ret)
+static bool plan_provider(pst_http_t *http, const pst_config_provider_t *c, plan_t *ret)
 {
     pst_errbuf_t eb = {""};
     pst_secret_t key = {NULL};
@@ -592,7 +592,7 @@ static bool plan_provider(const pst_config_provider_t *c, plan_t *ret)
         pst_log(PST_LOG_WARN, "provider.no_key", "provider=%s why=\"%s\"", c->name, eb.text);
         return false;
     }
-    ret->target = pst_http_target_new(c->base_url, c->ca_file, adapter->auth, &key, c->timeout);
+    ret->target = pst_http_target_new(http, c->base_url, c->ca_file, adapter->auth, &key, c->timeout);
     pst_secret_release(&key);
     return true;
 }
@@ -606,7 +606,7 @@ static bool chosen(const pst_pool_choice_t *choice, const char *name)
     return choice->providers_n == 0;
 }
 
-static unsigned plan_all(const pst_config_t *c, const pst_pool_choice_t *choice, plan_t *plan)
+static unsigned plan_all(pst_http_t *http, const pst_config_t *c, const pst_pool_choice_t *choice, plan_t *plan)
 {
     for (unsigned i = 0; i < choice->providers_n; i++) {
         if (pst_config_provider_find(c, pst_view_str(choice->providers[i])) < 0)
@@ -614,7 +614,7 @@ static unsigned plan_all(const pst_config_t *c, const pst_pool_choice_t *choice,
     }
     unsigned n = 0;
     for (uint32_t i = 0; i < c->providers_n && n < PST_WORKER_PROVIDERS_MAX; i++) {
-        if (chosen(choice, c->providers[i].name) && plan_provider(&c->providers[i], &plan[n]))
+        if (chosen(choice, c->providers[i].name) && plan_provider(http, &c->providers[i], &plan[n]))
             n++;
     }
     return n;
@@ -633,7 +633,7 @@ static pool_t *add_pool(pst_pools_t *p, const char *name)
 
 static void free_pool(pool_t *pool)
 {
-    pst_http_target_unref(&pool->target);
+    pst_http_target_destroy(&pool->target);
     free(pool->name);
     free(pool);
 }
@@ -658,12 +658,12 @@ static void serve(pst_pools_t *p, plan_t *plan, const pst_pool_choice_t *choice)
     pool_t *pool = find_pool(p, pst_view_str(c->name));
     if (!pool && p->pools == PST_WORKER_PROVIDERS_MAX) {
         pst_log(PST_LOG_WARN, "provider.too_many", "provider=%s max=%d", c->name, PST_WORKER_PROVIDERS_MAX);
-        pst_http_target_unref(&plan->target);
+        pst_http_target_destroy(&plan->target);
         return;
     }
     if (!pool)
         pool = add_pool(p, c->name);
-    pst_http_target_unref(&pool->target);
+    pst_http_target_destroy(&pool->target);
     pool->target = pst_take(&plan->target);
     pool->adapter = plan->adapter;
     pool->delay = c->echo_delay;
@@ -678,7 +678,7 @@ pst_err_t pst_pools_configure(pst_pools_t *p, const pst_config_t *c, const pst_p
                               pst_errbuf_t *eb)
 {
     plan_t plan[PST_WORKER_PROVIDERS_MAX];
-    unsigned n = plan_all(c, choice, plan);
+    unsigned n = plan_all(p->http, c, choice, plan);
     if (n == 0)
         return pst_errf(eb, PST_E_CONFIG,
                         "no provider can be served: configure one, or put its key into the environment");

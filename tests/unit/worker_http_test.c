@@ -1,0 +1,562 @@
+/* Calls over real sockets of this machine, against a server in a thread that does exactly what a test says. */
+#include "unit.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "http/http.h"
+#include "proc/clock.h"
+
+#define REQUESTS_MAX 8
+#define WAIT_MS 10000
+
+/* What the server does with one connection after the other: for each letter of `does`
+ *   a  reads a request and sends the next answer
+ *   s  reads a request and says nothing
+ *   e  reads a request's headers alone and sends the next answer
+ *   c  closes
+ *   w  waits until the client closes */
+typedef struct server {
+    const char *const *does; /* a connection each */
+    const char *const *answer;
+    unsigned connections;
+    int listener;
+    uint16_t port;
+    pthread_t thread;
+    char *request[REQUESTS_MAX];
+    size_t request_n[REQUESTS_MAX];
+    unsigned requests, answers, accepted;
+    bool closed_by_client;
+} server_t;
+
+static bool readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, WAIT_MS) == 1;
+}
+
+/* Headers, and as much of a body as they announce. */
+static void read_request(server_t *s, int fd, bool whole)
+{
+    size_t cap = 1 << 20, n = 0, want = SIZE_MAX;
+    char *p = malloc(cap);
+    while (n < want && n < cap - 1 && readable(fd)) {
+        ssize_t got = recv(fd, p + n, whole ? cap - 1 - n : 1, 0);
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+        p[n] = '\0';
+        const char *end = strstr(p, "\r\n\r\n"), *length = strcasestr(p, "content-length: ");
+        if (want == SIZE_MAX && end)
+            want = (size_t)(end + 4 - p) + (whole && length && length < end ? strtoul(length + 16, NULL, 10) : 0);
+    }
+    if (n && s->requests < REQUESTS_MAX) {
+        s->request[s->requests] = p;
+        s->request_n[s->requests++] = n;
+    } else {
+        free(p);
+    }
+}
+
+static void send_all(int fd, const char *text)
+{
+    size_t n = strlen(text);
+    while (n) {
+        ssize_t sent = send(fd, text, n, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return;
+        text += sent;
+        n -= (size_t)sent;
+    }
+}
+
+static void serve_one(server_t *s, int fd, const char *does)
+{
+    char c;
+    for (; *does; does++) {
+        if (*does == 'w')
+            s->closed_by_client = readable(fd) && recv(fd, &c, 1, 0) <= 0;
+        if (*does == 'a' || *does == 's' || *does == 'e')
+            read_request(s, fd, *does != 'e');
+        if (*does == 'a' || *does == 'e')
+            send_all(fd, s->answer[s->answers++]);
+    }
+    close(fd);
+}
+
+static void *serve(void *arg)
+{
+    server_t *s = arg;
+    for (unsigned i = 0; i < s->connections && readable(s->listener); i++) {
+        int fd = accept(s->listener, NULL, NULL);
+        if (fd < 0)
+            break;
+        s->accepted++;
+        serve_one(s, fd, s->does[i]);
+    }
+    close(s->listener);
+    return NULL;
+}
+
+static void server_start(server_t *s)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(s->listener, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(listen(s->listener, 16), 0);
+    assert_int_equal(getsockname(s->listener, (struct sockaddr *)&a, &n), 0);
+    s->port = ntohs(a.sin_port);
+    assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
+}
+
+/* When the server has done all it was to do. */
+static void server_join(server_t *s)
+{
+    assert_int_equal(pthread_join(s->thread, NULL), 0);
+}
+
+static void server_release(server_t *s)
+{
+    for (unsigned i = 0; i < s->requests; i++)
+        free(s->request[i]);
+}
+
+/* The client: one target. */
+typedef struct client {
+    pst_loop_t *loop;
+    pst_http_t *http;
+    pst_http_target_t *target;
+    pst_ns_t later;   /* added to what the steps are told of the time */
+    unsigned ended, wanted;
+    int status;
+    pst_cause_t cause;
+    char body[256], header[64];
+} client_t;
+
+static pst_ns_t on_turn(void *arg, pst_ns_t now)
+{
+    client_t *c = arg;
+    pst_http_step(c->http, now + c->later);
+    if (c->ended >= c->wanted)
+        pst_loop_stop(c->loop);
+    return pst_ns_min(pst_http_due(c->http), now + 10 * PST_MS);
+}
+
+static void client_start(client_t *c, uint16_t port, bool through_curl, pst_ns_t timeout)
+{
+    char url[64];
+    char key_text[] = "k-1";
+    pst_secret_t key = {key_text};
+    /* What plain connections do not know goes through curl. */
+    snprintf(url, sizeof url, "http://%s127.0.0.1:%u/v1", through_curl ? "user@" : "", port);
+    c->loop = pst_loop_new();
+    c->http = pst_http_new(c->loop);
+    c->target = pst_http_target_new(c->http, url, NULL, PST_AUTH_X_API_KEY, &key, timeout);
+    pst_loop_prepare(c->loop, on_turn, c);
+}
+
+static void client_stop(client_t *c)
+{
+    pst_http_target_destroy(&c->target);
+    pst_http_destroy(&c->http);
+    pst_loop_destroy(&c->loop);
+}
+
+static void on_done(void *arg, const pst_http_answer_t *a, uint64_t latency_us)
+{
+    client_t *c = arg;
+    c->ended++;
+    c->status = a->status;
+    c->cause = a->transport;
+    snprintf(c->body, sizeof c->body, "%.*s", (int)a->body.n, a->body.p ? a->body.p : "");
+    c->header[0] = '\0';
+    for (unsigned i = 0; i < a->headers; i++) {
+        if (pst_view_eqs(a->header[i].name, "x-request-id"))
+            snprintf(c->header, sizeof c->header, "%.*s", (int)a->header[i].value.n, a->header[i].value.p);
+    }
+    assert_true(latency_us < 60u * 1000u * 1000u);
+}
+
+static pst_http_call_t *begin(client_t *c, const pst_http_req_t *req)
+{
+    c->wanted++;
+    return pst_http_start(c->http, c->target, req, on_done, c);
+}
+
+static void call(client_t *c, const pst_http_req_t *req)
+{
+    assert_non_null(begin(c, req));
+    pst_loop_run(c->loop);
+}
+
+static const pst_http_req_t small = {.path = {"/chat", 5}, .body = {"{\"a\":1}", 7}};
+
+#define ANSWER "HTTP/1.1 200 OK\r\nX-Request-ID: r-1\r\nContent-Length: 2\r\n\r\n{}"
+
+static const char *const answers[] = {ANSWER, ANSWER, ANSWER};
+
+/* ---- what goes over the wire ----------------------------------------------------------------- */
+
+static void has(const server_t *s, unsigned i, const char *text)
+{
+    if (!strcasestr(s->request[i], text))
+        fail_msg("no \"%s\" in\n%s", text, s->request[i]);
+}
+
+static void one_call(bool through_curl)
+{
+    static const char *const does[] = {"aw"};
+    static const char *const interim[] = {"HTTP/1.1 100 Continue\r\n\r\n" ANSWER};
+    server_t s = {.does = does, .answer = interim, .connections = 1};
+    client_t c = {0};
+    pst_http_req_t req = small;
+    req.headers = 1;
+    req.header[0] = (pst_http_header_t){PST_VIEW_LIT("X-Version"), PST_VIEW_LIT("2023-06-01")};
+    server_start(&s);
+    client_start(&c, s.port, through_curl, 60 * PST_SEC);
+    call(&c, &req);
+    client_stop(&c);
+    server_join(&s);
+    assert_int_equal(c.status, 200);
+    assert_string_equal(c.body, "{}");
+    assert_string_equal(c.header, "r-1");
+    char host[64];
+    snprintf(host, sizeof host, "\r\nHost: 127.0.0.1:%u\r\n", s.port);
+    assert_memory_equal(s.request[0], "POST /v1/chat HTTP/1.1\r\n", 24);
+    has(&s, 0, host);
+    has(&s, 0, "\r\nX-Version: 2023-06-01\r\n");
+    has(&s, 0, "\r\nContent-Type: application/json\r\n");
+    has(&s, 0, "\r\nContent-Length: 7\r\n");
+    has(&s, 0, "\r\nx-api-key: k-1\r\n");
+    has(&s, 0, "\r\nUser-Agent: penstock/");
+    has(&s, 0, "\r\n\r\n{\"a\":1}");
+    assert_null(strcasestr(s.request[0], "expect:"));
+    assert_null(strcasestr(s.request[0], "accept-encoding:"));
+    server_release(&s);
+}
+
+static void a_request_is_what_was_asked_for(void **state)
+{
+    (void)state;
+    one_call(false);
+    one_call(true);
+}
+
+static void long_body(bool through_curl)
+{
+    enum { PART = 100000 };
+    static const char *const does[] = {"aw"};
+    server_t s = {.does = does, .answer = answers, .connections = 1};
+    client_t c = {0};
+    char *part = malloc(PART);
+    for (size_t i = 0; i < PART; i++)
+        part[i] = (char)('a' + i % 23);
+    pst_view_t pieces[] = {PST_VIEW_LIT("{\"x\":\""), {part, PART}, PST_VIEW_LIT("|"), {part, PART / 2}, PST_VIEW_LIT("\"}")};
+    pst_http_req_t req = {.path = PST_VIEW_LIT("/p"), .piece = pieces, .pieces = PST_COUNT(pieces)};
+    server_start(&s);
+    client_start(&c, s.port, through_curl, 60 * PST_SEC);
+    call(&c, &req);
+    client_stop(&c);
+    server_join(&s);
+    assert_int_equal(c.status, 200);
+    const char *body = strstr(s.request[0], "\r\n\r\n") + 4;
+    size_t n = s.request_n[0] - (size_t)(body - s.request[0]);
+    assert_int_equal(n, pst_http_req_bytes(&req));
+    for (size_t i = 0; i < PST_COUNT(pieces); i++) {
+        assert_memory_equal(body, pieces[i].p, pieces[i].n);
+        body += pieces[i].n;
+    }
+    free(part);
+    server_release(&s);
+}
+
+static void a_body_in_pieces_arrives_whole(void **state)
+{
+    (void)state;
+    long_body(false);
+    long_body(true);
+}
+
+static void what_cannot_be_sent_is_refused(void **state)
+{
+    (void)state;
+    client_t c = {0};
+    client_start(&c, 9, false, PST_SEC);
+    static const char *const paths[] = {"", "chat", "/a\r\nb", "/a b"};
+    for (size_t i = 0; i < PST_COUNT(paths); i++) {
+        pst_http_req_t req = {.path = pst_view_str(paths[i])};
+        assert_null(pst_http_start(c.http, c.target, &req, on_done, &c));
+    }
+    pst_http_req_t req = small;
+    req.headers = 1;
+    req.header[0] = (pst_http_header_t){PST_VIEW_LIT("a"), PST_VIEW_LIT("b\nc: d")};
+    assert_null(pst_http_start(c.http, c.target, &req, on_done, &c));
+    client_stop(&c);
+    assert_int_equal(c.ended, 0);
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+static void connections_are_kept(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"aaaw"};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .answer = answers, .connections = 1};
+        client_t c = {0};
+        server_start(&s);
+        client_start(&c, s.port, curl, 60 * PST_SEC);
+        for (int i = 0; i < 3; i++) {
+            call(&c, &small);
+            assert_int_equal(c.status, 200);
+        }
+        client_stop(&c);
+        server_join(&s);
+        assert_int_equal(s.requests, 3);
+        assert_true(s.closed_by_client);
+        server_release(&s);
+    }
+}
+
+static void a_connection_that_the_server_closed_is_not_used(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"ac", "aw"};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .answer = answers, .connections = 2};
+        client_t c = {0};
+        server_start(&s);
+        client_start(&c, s.port, curl, 60 * PST_SEC);
+        call(&c, &small);
+        usleep(20000); /* for the close to arrive: were it late the call below would fail, not pass by mistake */
+        call(&c, &small);
+        assert_int_equal(c.status, 200);
+        client_stop(&c);
+        server_join(&s);
+        assert_int_equal(s.requests, 2);
+        server_release(&s);
+    }
+}
+
+static void a_connection_rests_no_longer_than_servers_wait(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"aw", "aw"};
+    server_t s = {.does = does, .answer = answers, .connections = 2};
+    client_t c = {0};
+    server_start(&s);
+    client_start(&c, s.port, false, 60 * PST_SEC);
+    call(&c, &small);
+    assert_true(pst_http_due(c.http) < pst_loop_now(c.loop) + 4 * PST_SEC);
+    pst_http_step(c.http, pst_loop_now(c.loop) + 4 * PST_SEC);
+    assert_true(pst_http_due(c.http) == PST_NEVER);
+    call(&c, &small);
+    assert_int_equal(c.status, 200);
+    client_stop(&c);
+    server_join(&s);
+    assert_int_equal(s.accepted, 2);
+    server_release(&s);
+}
+
+/* The request may have been received, and be paid for: sent again it would be twice. */
+static void a_call_that_was_sent_is_not_sent_again(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"asc", "aw"};
+    server_t s = {.does = does, .answer = answers, .connections = 2};
+    client_t c = {0};
+    server_start(&s);
+    client_start(&c, s.port, false, 60 * PST_SEC);
+    call(&c, &small);
+    call(&c, &small);
+    assert_int_equal(c.status, 0);
+    assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+    call(&c, &small);
+    assert_int_equal(c.status, 200);
+    client_stop(&c);
+    server_join(&s);
+    assert_int_equal(s.requests, 3);
+    server_release(&s);
+}
+
+static void an_answer_may_come_before_the_end_of_the_request(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"ew", "aw"};
+    static const char *const texts[] = {"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n[]", ANSWER};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .answer = texts, .connections = 2};
+        client_t c = {0};
+        size_t n = 16 << 20; /* more than sockets buffer */
+        char *body = malloc(n);
+        memset(body, 'x', n);
+        pst_http_req_t req = {.path = PST_VIEW_LIT("/big"), .body = {body, n}};
+        server_start(&s);
+        client_start(&c, s.port, curl, 60 * PST_SEC);
+        call(&c, &req);
+        assert_int_equal(c.status, 413);
+        assert_string_equal(c.body, "[]");
+        free(body);
+        client_stop(&c);
+        /* the second connection is not wanted */
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(s.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+        close(fd);
+        server_join(&s);
+        server_release(&s);
+    }
+}
+
+static void nobody_there_is_a_failed_connection(void **state)
+{
+    (void)state;
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.connections = 0};
+        client_t c = {0};
+        server_start(&s);
+        server_join(&s); /* its port is closed now */
+        client_start(&c, s.port, curl, 60 * PST_SEC);
+        call(&c, &small);
+        assert_int_equal(c.status, 0);
+        assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+        client_stop(&c);
+    }
+}
+
+static void half_an_answer_is_none(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"ac"};
+    static const char *const half[] = {"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"half\":"};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .answer = half, .connections = 1};
+        client_t c = {0};
+        server_start(&s);
+        client_start(&c, s.port, curl, 60 * PST_SEC);
+        call(&c, &small);
+        assert_int_equal(c.status, 0);
+        assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+        assert_string_equal(c.body, "");
+        client_stop(&c);
+        server_join(&s);
+        server_release(&s);
+    }
+}
+
+/* It cannot be read over a plain connection; said again, it goes through curl. */
+static void a_packed_answer_is_unpacked_the_second_time(void **state)
+{
+    (void)state;
+    /* {"packed":true} by gzip, in chunks, for it has NULs: each answer ends before its first. */
+    static const char *const does[] = {"ac", "ac"};
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}";
+    static const char *const texts[] = {"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", head};
+    server_t s = {.does = does, .answer = texts, .connections = 2};
+    client_t c = {0};
+    server_start(&s);
+    client_start(&c, s.port, false, 60 * PST_SEC);
+    call(&c, &small);
+    assert_int_equal(c.status, 0);
+    assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+    call(&c, &small);
+    assert_int_equal(c.status, 200);
+    client_stop(&c);
+    server_join(&s);
+    /* curl's manner of beginning a request */
+    assert_memory_equal(strstr(s.request[0], "\r\n"), "\r\nContent-Length", 16);
+    assert_memory_equal(strstr(s.request[1], "\r\n"), "\r\nHost", 6);
+    server_release(&s);
+}
+
+/* ---- time and cuts --------------------------------------------------------------------------- */
+
+static void a_call_has_its_time(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"sw"};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .connections = 1};
+        client_t c = {0};
+        server_start(&s);
+        client_start(&c, s.port, curl, 200 * PST_MS);
+        call(&c, &small);
+        assert_int_equal(c.status, 0);
+        assert_int_equal(c.cause, PST_CAUSE_TIMEOUT);
+        client_stop(&c);
+        server_join(&s);
+        assert_true(s.closed_by_client);
+        server_release(&s);
+    }
+}
+
+static void a_cut_call_is_not_heard_of(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"sw"};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .connections = 1};
+        client_t c = {0};
+        server_start(&s);
+        client_start(&c, s.port, curl, 60 * PST_SEC);
+        pst_http_call_t *waiting = begin(&c, &small);
+        pst_http_cancel(c.http, &waiting); /* before its connection is there */
+        assert_null(waiting);
+        pst_http_call_t *sent = begin(&c, &small);
+        c.wanted = 0;
+        for (unsigned i = 0; i < 1000 && s.requests == 0; i++) {
+            pst_loop_run(c.loop); /* a turn */
+            usleep(1000);
+        }
+        assert_int_equal(s.requests, 1);
+        pst_http_cancel(c.http, &sent);
+        client_stop(&c);
+        server_join(&s);
+        assert_true(s.closed_by_client);
+        assert_int_equal(c.ended, 0);
+        server_release(&s);
+    }
+}
+
+static void calls_outlive_their_target(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"aw"};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .answer = answers, .connections = 1};
+        client_t c = {0};
+        server_start(&s);
+        client_start(&c, s.port, curl, 60 * PST_SEC);
+        assert_non_null(begin(&c, &small));
+        pst_http_target_destroy(&c.target);
+        pst_loop_run(c.loop);
+        assert_int_equal(c.status, 200);
+        client_stop(&c);
+        server_join(&s);
+        has(&s, 0, "\r\nx-api-key: k-1\r\n");
+        server_release(&s);
+    }
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_request_is_what_was_asked_for),
+    cmocka_unit_test(a_body_in_pieces_arrives_whole),
+    cmocka_unit_test(what_cannot_be_sent_is_refused),
+    cmocka_unit_test(connections_are_kept),
+    cmocka_unit_test(a_connection_that_the_server_closed_is_not_used),
+    cmocka_unit_test(a_connection_rests_no_longer_than_servers_wait),
+    cmocka_unit_test(a_call_that_was_sent_is_not_sent_again),
+    cmocka_unit_test(an_answer_may_come_before_the_end_of_the_request),
+    cmocka_unit_test(nobody_there_is_a_failed_connection),
+    cmocka_unit_test(half_an_answer_is_none),
+    cmocka_unit_test(a_packed_answer_is_unpacked_the_second_time),
+    cmocka_unit_test(a_call_has_its_time),
+    cmocka_unit_test(a_cut_call_is_not_heard_of),
+    cmocka_unit_test(calls_outlive_their_target),
+};
+
+UNIT_MAIN(tests)

@@ -1,0 +1,16 @@
+/* call.h - what the two ways of making a call have in common: curl.h, plain.h. */
+#ifndef PST_HTTP_CALL_H
+#define PST_HTTP_CALL_H
+
+#include "http/http.h"
+
+/* The first thing in a call of either. */
+struct pst_http_call {
+    bool plain;
+};
+
+/* Calls that end before any of them is told so: reading answers and making something of them are each as much code
+ * as the nearest cache holds, and more answers are more data than the next one holds. */
+#define PST_HTTP_REPORT_CALLS 32
+
+#endif

@@ -1,0 +1,538 @@
+#include "http/plain.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "http/reply.h"
+#include "proc/clock.h"
+
+#define IDLE_MAX (3 * PST_SEC)
+#define IOVECS_MAX 32
+
+typedef struct call call_t;
+
+typedef struct conn {
+    pst_link_t link;      /* site's idle, or plain's unsent while it has something to send */
+    pst_plain_site_t *site;
+    int fd;
+    uint32_t events;      /* watched for */
+    call_t *call;         /* NULL: idle */
+    pst_reply_t *reply;   /* NULL: nothing has come */
+    pst_ns_t since;       /* idle */
+    bool used;            /* it has served a call */
+} conn_t;
+
+struct call {
+    pst_http_call_t base;
+    pst_link_t link;      /* plain's ended; spare */
+    pst_link_t wait;      /* site's waiting */
+    pst_link_t age;       /* site's calls */
+    pst_plain_site_t *site;
+    conn_t *conn;
+    pst_ns_t began;
+    pst_buf_t head;       /* the request line and the lines of this request alone */
+    const pst_view_t *piece;
+    unsigned pieces;
+    pst_view_t body;      /* where there are no pieces: the one there is */
+    size_t bytes, sent;   /* of the whole request */
+    pst_cause_t cause;    /* ended: with what follows it waits to be reported */
+    pst_reply_t *reply;
+    uint64_t latency_us;
+    pst_http_done_fn *done;
+    void *arg;
+};
+
+struct pst_plain_site {
+    pst_plain_t *plain;
+    pst_link_t link;      /* pst_plain.sites */
+    char *url, *base_path;
+    char *lines;          /* headers of every request, the key's among them, and the empty line */
+    size_t lines_n;
+    pst_ns_t timeout;
+    bool unfit;
+    bool gone;            /* destroyed but for the calls there still are, and connections on their way */
+    unsigned calls_n, connecting;
+    pst_link_t idle;      /* conn_t.link, the latest first */
+    pst_link_t waiting;   /* call_t.wait, the oldest first */
+    pst_link_t calls;     /* call_t.age, the oldest first: the first to time out */
+};
+
+struct pst_plain {
+    pst_loop_t *loop;
+    pst_plain_connect_fn *connect;
+    void *arg;
+    pst_link_t sites;
+    pst_link_t unsent;    /* conn_t.link: to be sent in the next step */
+    pst_link_t ended;     /* call_t.link */
+    unsigned ended_n;
+    pst_link_t spare_calls;
+    pst_replies_t replies;
+};
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+static void on_fd(void *arg, int fd, uint32_t events);
+
+static void watch(conn_t *n, uint32_t events)
+{
+    if (n->events == events)
+        return;
+    n->events = events;
+    pst_loop_fd(n->site->plain->loop, n->fd, events, on_fd, n);
+}
+
+static void close_conn(conn_t *n)
+{
+    pst_plain_t *p = n->site->plain;
+    PST_ASSERT(!n->call);
+    pst_replies_give(&p->replies, &n->reply);
+    pst_link_remove(&n->link);
+    pst_loop_fd_remove(p->loop, n->fd);
+    close(n->fd);
+    free(n);
+}
+
+static void attach(conn_t *n, call_t *c)
+{
+    n->call = c;
+    c->conn = n;
+    pst_link_remove(&c->wait);
+    pst_link_remove(&n->link);
+    pst_link_before(&n->site->plain->unsent, &n->link);
+}
+
+/* Closed while nobody looked, or with something to say that nobody asked for.  Some servers close behind each answer
+ * without a word of it, so it is worth the look. */
+static bool is_dead(const conn_t *n)
+{
+    char c;
+    return recv(n->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+}
+
+/* A connection that is there, or the next that will be. */
+static void find_conn(call_t *c)
+{
+    pst_plain_site_t *s = c->site;
+    while (!pst_link_empty(&s->idle)) {
+        conn_t *n = PST_CONTAINER(s->idle.next, conn_t, link);
+        if (!is_dead(n)) {
+            attach(n, c);
+            return;
+        }
+        close_conn(n);
+    }
+    pst_link_before(&s->waiting, &c->wait);
+    s->connecting++;
+    s->plain->connect(s->plain->arg, s);
+}
+
+/* For the call that waits longest, or for one to come. */
+static void rest_conn(conn_t *n)
+{
+    pst_plain_site_t *s = n->site;
+    watch(n, EPOLLIN);
+    if (!pst_link_empty(&s->waiting) && !is_dead(n)) {
+        attach(n, PST_CONTAINER(s->waiting.next, call_t, wait));
+        return;
+    }
+    n->since = pst_loop_now(s->plain->loop);
+    pst_link_remove(&n->link);
+    pst_link_after(&s->idle, &n->link);
+}
+
+/* ---- the end of calls ------------------------------------------------------------------------ */
+
+static void free_site(pst_plain_site_t *s)
+{
+    while (!pst_link_empty(&s->idle))
+        close_conn(PST_CONTAINER(s->idle.next, conn_t, link));
+    pst_link_remove(&s->link);
+    explicit_bzero(s->lines, s->lines_n);
+    free(s->lines);
+    free(s->base_path);
+    free(s->url);
+    free(s);
+}
+
+static void free_if_gone(pst_plain_site_t *s)
+{
+    if (s->gone && s->calls_n == 0 && s->connecting == 0)
+        free_site(s);
+}
+
+static void recycle(call_t *c)
+{
+    pst_plain_site_t *s = pst_take(&c->site);
+    pst_plain_t *p = s->plain;
+    pst_link_remove(&c->age);
+    pst_link_remove(&c->link);
+    pst_replies_give(&p->replies, &c->reply);
+    pst_link_after(&p->spare_calls, &c->link);
+    s->calls_n--;
+    free_if_gone(s);
+}
+
+/* Takes the connection from the call: a whole answer leaves it for another one. */
+static void leave_conn(call_t *c, bool whole)
+{
+    conn_t *n = pst_take(&c->conn);
+    n->call = NULL;
+    n->used = true;
+    if (whole)
+        c->reply = pst_take(&n->reply);
+    if (whole && c->reply->keeps && c->sent == c->bytes)
+        rest_conn(n);
+    else
+        close_conn(n);
+}
+
+static void report(call_t *c)
+{
+    pst_http_header_t header[PST_HTTP_ANSWER_HEADERS_MAX];
+    pst_http_answer_t answer = {.transport = c->cause, .wall_ms = pst_clock_wall_ms()};
+    if (c->cause == PST_CAUSE_NONE) {
+        answer.status = c->reply->status;
+        pst_reply_fill(c->reply, header, &answer);
+    }
+    pst_link_remove(&c->link);
+    c->done(c->arg, &answer, c->latency_us);
+    recycle(c);
+}
+
+static void report_all(pst_plain_t *p)
+{
+    p->ended_n = 0;
+    while (!pst_link_empty(&p->ended))
+        report(PST_CONTAINER(p->ended.next, call_t, link));
+}
+
+static void end(call_t *c, pst_cause_t cause)
+{
+    pst_plain_t *p = c->site->plain;
+    c->cause = cause;
+    c->latency_us = pst_ns_since(pst_clock_mono(), c->began) / PST_US;
+    pst_link_remove(&c->wait);
+    pst_link_remove(&c->age);
+    if (c->conn)
+        leave_conn(c, cause == PST_CAUSE_NONE);
+    if (c->reply && c->reply->encoded) {
+        c->site->unfit = true;
+        c->cause = PST_CAUSE_CONNECTION; /* said again it goes another way */
+    }
+    pst_link_before(&p->ended, &c->link);
+    p->ended_n++;
+}
+
+void pst_plain_connected(pst_plain_site_t *s, int fd)
+{
+    conn_t *n = pst_calloc(1, sizeof *n);
+    pst_link_init(&n->link);
+    n->site = s;
+    n->fd = fd;
+    s->connecting--;
+    rest_conn(n);
+    free_if_gone(s);
+}
+
+void pst_plain_refused(pst_plain_site_t *s, pst_cause_t cause)
+{
+    s->connecting--;
+    if (!pst_link_empty(&s->waiting))
+        end(PST_CONTAINER(s->waiting.next, call_t, wait), cause);
+    free_if_gone(s);
+}
+
+void pst_plain_cancel(pst_http_call_t *call)
+{
+    call_t *c = PST_CONTAINER(call, call_t, base);
+    pst_link_remove(&c->wait);
+    if (c->conn)
+        leave_conn(c, false);
+    recycle(c);
+}
+
+/* ---- the wire -------------------------------------------------------------------------------- */
+
+/* What is left to send of v, after the *ret_skip bytes sent before it. */
+static void add_rest(struct iovec *to, int *ret_n, const char *p, size_t n, size_t *skip)
+{
+    size_t sent = PST_MIN(*skip, n);
+    *skip -= sent;
+    if (sent < n && *ret_n < IOVECS_MAX)
+        to[(*ret_n)++] = (struct iovec){(void *)(uintptr_t)(p + sent), n - sent};
+}
+
+static ssize_t send_rest(const call_t *c, int fd)
+{
+    struct iovec v[IOVECS_MAX];
+    size_t skip = c->sent;
+    int n = 0;
+    add_rest(v, &n, c->head.p, c->head.n, &skip);
+    add_rest(v, &n, c->site->lines, c->site->lines_n, &skip);
+    for (unsigned i = 0; i < c->pieces; i++)
+        add_rest(v, &n, c->piece[i].p, c->piece[i].n, &skip);
+    struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)n};
+    return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
+/* The connection was closed while it rested, and nothing of the call has gone over it. */
+static void send_elsewhere(conn_t *n)
+{
+    call_t *c = n->call;
+    leave_conn(c, false);
+    find_conn(c);
+}
+
+/* false: the connection is gone. */
+static bool send_some(conn_t *n)
+{
+    call_t *c = n->call;
+    ssize_t sent = send_rest(c, n->fd);
+    bool failed = sent < 0 && errno != EAGAIN && errno != EINTR;
+    if (failed && n->used && c->sent == 0) {
+        send_elsewhere(n);
+        return false;
+    }
+    c->sent += sent > 0 ? (size_t)sent : 0;
+    /* Even when it failed an answer may be there: "too large" does not wait for the end of a body. */
+    watch(n, c->sent < c->bytes && !failed ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    return true;
+}
+
+static pst_cause_t cause_of(pst_reply_state_t s)
+{
+    return s == PST_REPLY_TOO_LARGE ? PST_CAUSE_PAYLOAD_TOO_LARGE : PST_CAUSE_CONNECTION;
+}
+
+static void read_some(conn_t *n)
+{
+    if (!n->reply)
+        n->reply = pst_replies_take(&n->site->plain->replies);
+    size_t room;
+    char *p = pst_reply_room(n->reply, &room);
+    if (!p) {
+        end(n->call, PST_CAUSE_PAYLOAD_TOO_LARGE);
+        return;
+    }
+    ssize_t got = recv(n->fd, p, room, 0);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    pst_reply_state_t s = PST_REPLY_BROKEN;
+    if (got >= 0)
+        s = got ? pst_reply_came(n->reply, (size_t)got) : pst_reply_eof(n->reply);
+    if (s == PST_REPLY_DONE)
+        end(n->call, PST_CAUSE_NONE);
+    else if (s != PST_REPLY_MORE && n->used && n->call->sent == 0)
+        send_elsewhere(n);
+    else if (s != PST_REPLY_MORE)
+        end(n->call, cause_of(s));
+}
+
+static void on_fd(void *arg, int fd, uint32_t events)
+{
+    (void)fd;
+    conn_t *n = arg;
+    pst_plain_t *p = n->site->plain;
+    if (!n->call) {
+        close_conn(n); /* the server closes it, or says what nobody asked for */
+        return;
+    }
+    bool there = !(events & EPOLLOUT) || send_some(n);
+    if (there && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        read_some(n);
+    if (p->ended_n >= PST_HTTP_REPORT_CALLS)
+        report_all(p);
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static void end_overdue(pst_plain_site_t *s, pst_ns_t now)
+{
+    while (!pst_link_empty(&s->calls)) {
+        call_t *c = PST_CONTAINER(s->calls.next, call_t, age);
+        if (pst_ns_since(now, c->began) < s->timeout)
+            return;
+        end(c, PST_CAUSE_TIMEOUT);
+    }
+}
+
+static void close_rested(pst_plain_site_t *s, pst_ns_t now)
+{
+    while (!pst_link_empty(&s->idle)) {
+        conn_t *n = PST_CONTAINER(s->idle.prev, conn_t, link);
+        if (pst_ns_since(now, n->since) < IDLE_MAX)
+            return;
+        close_conn(n);
+    }
+}
+
+void pst_plain_step(pst_plain_t *p, pst_ns_t now)
+{
+    while (!pst_link_empty(&p->unsent)) {
+        conn_t *n = PST_CONTAINER(p->unsent.next, conn_t, link);
+        pst_link_remove(&n->link);
+        (void)send_some(n);
+    }
+    for (pst_link_t *l = p->sites.next; l != &p->sites; l = l->next) {
+        pst_plain_site_t *s = PST_CONTAINER(l, pst_plain_site_t, link);
+        end_overdue(s, now);
+        close_rested(s, now);
+    }
+    report_all(p);
+}
+
+pst_ns_t pst_plain_due(const pst_plain_t *p)
+{
+    pst_ns_t due = PST_NEVER;
+    if (!pst_link_empty(&p->unsent) || !pst_link_empty(&p->ended))
+        return 0;
+    for (const pst_link_t *l = p->sites.next; l != &p->sites; l = l->next) {
+        const pst_plain_site_t *s = PST_CONTAINER(l, const pst_plain_site_t, link);
+        if (!pst_link_empty(&s->calls))
+            due = pst_ns_min(due, pst_ns_add(PST_CONTAINER(s->calls.next, const call_t, age)->began, s->timeout));
+        if (!pst_link_empty(&s->idle))
+            due = pst_ns_min(due, pst_ns_add(PST_CONTAINER(s->idle.prev, const conn_t, link)->since, IDLE_MAX));
+    }
+    return due;
+}
+
+/* ---- start ----------------------------------------------------------------------------------- */
+
+static call_t *take_call(pst_plain_t *p)
+{
+    if (!pst_link_empty(&p->spare_calls)) {
+        call_t *c = PST_CONTAINER(p->spare_calls.next, call_t, link);
+        pst_link_remove(&c->link);
+        return c;
+    }
+    call_t *c = pst_calloc(1, sizeof *c);
+    c->base.plain = true;
+    pst_link_init(&c->link);
+    pst_link_init(&c->wait);
+    pst_link_init(&c->age);
+    pst_buf_init(&c->head, 0);
+    return c;
+}
+
+static void put_digits(pst_buf_t *b, size_t n)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n);
+    pst_buf_put(b, digits + at, sizeof digits - at);
+}
+
+static void put_head(call_t *c, const pst_http_req_t *req)
+{
+    pst_buf_t *b = &c->head;
+    pst_buf_clear(b);
+    pst_buf_puts(b, "POST ");
+    pst_buf_puts(b, c->site->base_path);
+    pst_buf_putv(b, req->path);
+    pst_buf_puts(b, " HTTP/1.1\r\nContent-Length: ");
+    put_digits(b, pst_http_req_bytes(req));
+    pst_buf_puts(b, "\r\n");
+    for (unsigned i = 0; i < req->headers; i++) {
+        pst_buf_putv(b, req->header[i].name);
+        pst_buf_puts(b, ": ");
+        pst_buf_putv(b, req->header[i].value);
+        pst_buf_puts(b, "\r\n");
+    }
+    PST_ASSERT(!b->failed);
+}
+
+pst_http_call_t *pst_plain_start(pst_plain_site_t *s, const pst_http_req_t *req, pst_http_done_fn *done, void *arg)
+{
+    pst_plain_t *p = s->plain;
+    call_t *c = take_call(p);
+    c->site = s;
+    c->began = pst_clock_mono();
+    c->done = done;
+    c->arg = arg;
+    put_head(c, req);
+    c->body = req->body;
+    c->piece = req->pieces ? req->piece : &c->body;
+    c->pieces = req->pieces ? req->pieces : 1;
+    c->sent = 0;
+    c->bytes = c->head.n + s->lines_n + pst_http_req_bytes(req);
+    pst_link_before(&s->calls, &c->age);
+    s->calls_n++;
+    find_conn(c);
+    return &c->base;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+pst_plain_site_t *pst_plain_site_new(pst_plain_t *p, const char *url, pst_view_t base_path, pst_view_t lines,
+                                     pst_ns_t timeout)
+{
+    pst_plain_site_t *s = pst_calloc(1, sizeof *s);
+    s->plain = p;
+    s->url = pst_strdup_view(pst_view_str(url));
+    s->base_path = pst_strdup_view(base_path);
+    s->lines_n = lines.n + 2;
+    s->lines = pst_alloc(s->lines_n);
+    memcpy(s->lines, lines.p, lines.n);
+    memcpy(s->lines + lines.n, "\r\n", 2);
+    s->timeout = timeout;
+    pst_link_init(&s->idle);
+    pst_link_init(&s->waiting);
+    pst_link_init(&s->calls);
+    pst_link_before(&p->sites, &s->link);
+    return s;
+}
+
+const char *pst_plain_site_url(const pst_plain_site_t *s)
+{
+    return s->url;
+}
+
+bool pst_plain_site_unfit(const pst_plain_site_t *s)
+{
+    return s->unfit;
+}
+
+void pst_plain_site_destroy(pst_plain_site_t **s)
+{
+    if (!s || !*s)
+        return;
+    pst_plain_site_t *x = pst_take(s);
+    x->gone = true;
+    free_if_gone(x);
+}
+
+pst_plain_t *pst_plain_new(pst_loop_t *loop, pst_plain_connect_fn *connect, void *arg)
+{
+    pst_plain_t *p = pst_calloc(1, sizeof *p);
+    p->loop = loop;
+    p->connect = connect;
+    p->arg = arg;
+    pst_link_init(&p->sites);
+    pst_link_init(&p->unsent);
+    pst_link_init(&p->ended);
+    pst_link_init(&p->spare_calls);
+    pst_replies_init(&p->replies);
+    return p;
+}
+
+void pst_plain_destroy(pst_plain_t **p)
+{
+    if (!p || !*p)
+        return;
+    pst_plain_t *x = pst_take(p);
+    PST_ASSERT(pst_link_empty(&x->sites)); /* no sites, no calls */
+    while (!pst_link_empty(&x->spare_calls)) {
+        call_t *c = PST_CONTAINER(x->spare_calls.next, call_t, link);
+        pst_link_remove(&c->link);
+        pst_buf_release(&c->head);
+        free(c);
+    }
+    pst_replies_release(&x->replies);
+    free(x);
+}
