@@ -159,7 +159,7 @@ static void add_parked(const pst_core_t *c, const endpoint_t *e, const rest_t *r
 {
     pst_endpoint_name_t name = endpoint_name(c, e->id);
     if (whole)
-        name.model = pst_view(NULL, 0);
+        name.model = pst_view_str("");
     for (uint32_t i = 0; i < ret->parked_n; i++)
         if (pst_view_eq(ret->parked[i].name.provider, name.provider) &&
             pst_view_eq(ret->parked[i].name.model, name.model))

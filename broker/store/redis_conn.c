@@ -161,7 +161,7 @@ static void break_off(pst_conn_t *c, const char *why)
     if (c->broken)
         return;
     c->broken = true;
-    snprintf(c->why, sizeof c->why, "%s", why);
+    snprintf(c->why, sizeof c->why, "%.*s", (int)sizeof c->why - 1, why);
     arm(c, 0, 0);
 }
 
