@@ -1,1 +1,3 @@
-pst_unit(core pst_core)
+add_library(core_world STATIC core_world.c)
+target_link_libraries(core_world PUBLIC pst_core)
+pst_unit(core core_world)

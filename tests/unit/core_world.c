@@ -1,0 +1,331 @@
+#include "core_world.h"
+
+const pst_id_t ID = {{1, 2, 3}};
+
+static void answer(world_t *w, const pst_store_op_t *op)
+{
+    if (!op->token)
+        return;
+    pst_store_answer_t a = {.type = op->type, .token = op->token, .err = w->refuse[op->type]};
+    pst_event_t ev = {.type = PST_EV_STORED};
+    ev.u.stored.answer = &a;
+    if (op->type == PST_STORE_CLAIM)
+        a.holder = op->batch;
+    if (op->type == PST_STORE_LIMIT_TAKE) {
+        a.requests = w->take_refuse ? 0 : op->u.limit.requests;
+        a.tokens = w->take_refuse ? 0 : op->u.limit.tokens;
+        a.wait_ms = w->take_refuse ? w->take_wait_ms : 0;
+    }
+    pst_pack_headers_t h;
+    if (op->type == PST_STORE_LOAD) {
+        w->loads++;
+        a.headers = w->headers[op->u.load.pack];
+        a.bodies = op->u.load.bodies ? w->bodies[op->u.load.pack] : NULL;
+        assert_int_equal(pst_pack_headers_decode(pst_blob_view(a.headers), &w->arena, &h), PST_OK);
+        ev.u.stored.headers = &h;
+    }
+    run(w, &ev);
+}
+
+static void note_append(world_t *w, const pst_store_op_t *op)
+{
+    w->appends++;
+    w->results += op->u.append.pack->results_n;
+    assert_true(op->u.append.pack->results_n > 0);
+    w->last_result = op->u.append.pack->results[op->u.append.pack->results_n - 1];
+    w->last_attempts = w->last_result.attempts_n;
+    snprintf(w->last_message, sizeof w->last_message, "%.*s", (int)w->last_result.message.n, w->last_result.message.p);
+}
+
+static void note_tasks(world_t *w, const pst_action_t *a)
+{
+    const pst_task_group_t *g = &a->u.tasks.group;
+    for (uint32_t i = 0; i < g->slots_n; i++) {
+        task_t *t = &w->tasks[w->tasks_n++];
+        t->ref = (pst_task_ref_t){g->batch, g->segment, g->pack, g->slots[i].slot, g->slots[i].dispatch};
+        t->bytes = g->headers.n > 0;
+        t->worker = a->u.tasks.worker;
+        snprintf(t->provider, sizeof t->provider, "%.*s", (int)g->endpoint.provider.n, g->endpoint.provider.p);
+        snprintf(t->model, sizeof t->model, "%.*s", (int)g->endpoint.model.n, g->endpoint.model.p);
+    }
+}
+
+static void take_actions(world_t *w, pst_store_op_t *ops, uint32_t *n)
+{
+    pst_action_t a;
+    while (pst_core_next(w->core, &a)) {
+        switch (a.type) {
+        case PST_ACT_STORE:
+            if (a.u.store.type == PST_STORE_APPEND)
+                note_append(w, &a.u.store);
+            if (a.u.store.type == PST_STORE_RETRY)
+                w->retries++;
+            if (a.u.store.type == PST_STORE_DELETE)
+                w->deletes++;
+            if (a.u.store.type == PST_STORE_END) {
+                w->ended = true;
+                w->end_status = a.u.store.u.end.summary->status;
+                w->summary = *a.u.store.u.end.summary; /* its arrays die with the step */
+                w->calls = w->summary.endpoints_n ? w->summary.endpoints[0].calls : 0;
+            }
+            assert_true(*n < 64);
+            ops[(*n)++] = a.u.store;
+            break;
+        case PST_ACT_TASKS:
+            note_tasks(w, &a);
+            break;
+        case PST_ACT_ACK:
+            w->acked = a.u.ack.number;
+            break;
+        case PST_ACT_REVOKE:
+            w->revoked++;
+            break;
+        case PST_ACT_REPLY:
+            w->done = a.u.reply.done;
+            break;
+        case PST_ACT_NOTICE:
+            w->parked += a.u.notice.what == PST_NOTICE_PARKED;
+            w->resumed += a.u.notice.what == PST_NOTICE_RESUMED;
+            break;
+        }
+    }
+}
+
+void run(world_t *w, const pst_event_t *ev)
+{
+    pst_store_op_t ops[64];
+    uint32_t n = 0;
+    pst_core_step(w->core, w->now, w->wall_ms, ev);
+    take_actions(w, ops, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (w->store_mute)
+            w->kept[w->kept_n++] = ops[i];
+        else
+            answer(w, &ops[i]);
+    }
+}
+
+/* In the order they were given, those that an answer leads to behind the others. */
+void unmute(world_t *w)
+{
+    for (uint32_t i = 0; i < w->kept_n; i++)
+        answer(w, &w->kept[i]);
+    w->kept_n = 0;
+    w->store_mute = false;
+}
+
+void tick(world_t *w, pst_ns_t d)
+{
+    w->now += d;
+    w->wall_ms += d / PST_MS;
+    run(w, &(pst_event_t){.type = PST_EV_TICK});
+}
+
+/* Lets time pass from deadline to deadline. */
+void pass(world_t *w, pst_ns_t d)
+{
+    pst_ns_t end = w->now + d;
+    for (pst_ns_t at; (at = pst_core_deadline(w->core)) <= end;)
+        tick(w, at > w->now ? at - w->now : 0);
+    tick(w, end - w->now);
+}
+
+void configure_limited(world_t *w, uint64_t rpm)
+{
+    pst_core_provider_t p[] = {
+        {.name = PST_VIEW_LIT("alpha"), .urls = 1, .rpm = rpm},
+        {.name = PST_VIEW_LIT("beta"), .urls = 1},
+        {.name = PST_VIEW_LIT("bare"), .urls = 1},
+    };
+    pst_core_endpoint_t e[] = {
+        {.provider = 0, .model = PST_VIEW_LIT("up-a"), .price_input = 1, .price_output = 1},
+        {.provider = 1, .model = PST_VIEW_LIT("up-b"), .price_input = 3, .price_output = 3},
+        {.provider = 0, .model = PST_VIEW_LIT("only-a"), .price_input = 1, .price_output = 1},
+        {.provider = 1, .model = PST_VIEW_LIT("only-b"), .price_input = 1, .price_output = 1},
+    };
+    pst_core_model_t m[] = {{PST_VIEW_LIT("both"), 0, 2}, {PST_VIEW_LIT("one"), 2, 1}, {PST_VIEW_LIT("other"), 3, 1}};
+    pst_core_config_t c = {p, 3, e, 4, m, 3};
+    pst_event_t ev = {.type = PST_EV_CONFIG};
+    ev.u.config = &c;
+    run(w, &ev);
+}
+
+void hello(world_t *w, pst_peer_t peer, uint32_t jobs, const pst_task_ref_t *running, uint32_t running_n)
+{
+    pst_core_pool_t pools[] = {{pst_core_provider(w->core, pst_view_str("alpha")), jobs},
+                               {pst_core_provider(w->core, pst_view_str("beta")), jobs}};
+    pst_event_t ev = {.type = PST_EV_WORKER};
+    ev.u.worker.worker = peer;
+    ev.u.worker.pools = pools;
+    ev.u.worker.pools_n = 2;
+    ev.u.worker.running = running;
+    ev.u.worker.running_n = running_n;
+    run(w, &ev);
+}
+
+world_t *world_new(void)
+{
+    world_t *w = calloc(1, sizeof *w);
+    w->wall_ms = 1000000;
+    w->now = PST_SEC;
+    pst_arena_init(&w->arena, 0);
+    w->core = pst_core_new(&(pst_core_opts_t){.seed = 7});
+    configure_limited(w, 0);
+    run(w, &(pst_event_t){.type = PST_EV_GO});
+    return w;
+}
+
+void world_free(world_t *w)
+{
+    pst_core_destroy(&w->core);
+    for (int i = 0; i < 4; i++) {
+        pst_blob_unref(&w->headers[i]);
+        pst_blob_unref(&w->bodies[i]);
+    }
+    pst_arena_release(&w->arena);
+    free(w);
+}
+
+pst_view_t route_bytes(world_t *w, const wish_t *x)
+{
+    pst_view_t names[3], order[1];
+    pst_route_t r = {.allow_fallbacks = true, .require_parameters = true, .max_price_prompt = -1,
+                     .max_price_completion = -1, .max_price_request = -1};
+    r.models.v = names;
+    while (r.models.n < 3 && x->models[r.models.n]) {
+        names[r.models.n] = pst_view_str(x->models[r.models.n]);
+        r.models.n++;
+    }
+    if (x->order) {
+        order[0] = pst_view_str(x->order);
+        r.order = (pst_names_t){order, 1};
+    }
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    pst_route_encode(&r, &b);
+    pst_view_t v = pst_arena_copy(&w->arena, pst_buf_view(&b));
+    pst_buf_release(&b);
+    return v;
+}
+
+void send_pack(world_t *w, const wish_t *x, uint32_t pack)
+{
+    uint32_t jobs = x->jobs ? x->jobs : JOBS;
+    pst_job_header_t h[256];
+    memset(h, 0, sizeof h);
+    for (uint32_t i = 0; i < jobs; i++) {
+        h[i].index = pack * jobs + i;
+        h[i].custom_id = pst_arena_printf(&w->arena, "id-%u", h[i].index);
+        h[i].input_tokens = 100;
+        h[i].output_tokens = 100;
+        h[i].body_bytes = 2;
+        if (x->reject) {
+            h[i].reject = PST_CAUSE_LINE_JSON;
+            h[i].line = i + 1;
+            h[i].message = PST_VIEW_LIT("broken");
+        }
+    }
+    pst_pack_headers_t p = {.url = PST_URL_CHAT, .route = route_bytes(w, x), .codec = PST_CODEC_RAW,
+                            .text_bytes = jobs * 2, .jobs = h, .jobs_n = jobs};
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    pst_pack_headers_encode(&p, &b);
+    pst_blob_unref(&w->headers[pack]); /* of an upload before */
+    pst_blob_unref(&w->bodies[pack]);
+    w->headers[pack] = pst_blob_new(b.p, b.n);
+    w->bodies[pack] = pst_blob_new(NULL, jobs * 2);
+    pst_buf_release(&b);
+    pst_msg_pack_t m = {.req = 10 + pack, .batch = ID, .pack = pack, .headers = pst_blob_view(w->headers[pack]),
+                        .bodies = pst_blob_view(w->bodies[pack])};
+    pst_event_t ev = {.type = PST_EV_PACK};
+    ev.u.pack.peer = CLIENT;
+    ev.u.pack.msg = &m;
+    ev.u.pack.headers = &p;
+    ev.u.pack.headers_blob = w->headers[pack];
+    ev.u.pack.bodies_blob = w->bodies[pack];
+    run(w, &ev);
+    w->packs = pack + 1;
+}
+
+void send_commit(world_t *w, uint32_t packs, uint32_t jobs)
+{
+    pst_msg_commit_t m = {.req = 99, .batch = ID, .packs = packs, .jobs = jobs};
+    pst_event_t ev = {.type = PST_EV_COMMIT};
+    ev.u.commit.peer = CLIENT;
+    ev.u.commit.msg = &m;
+    run(w, &ev);
+}
+
+void send_open(world_t *w, const wish_t *x)
+{
+    pst_msg_open_t m = {.req = 1, .batch = ID, .priority = PST_PRIORITY_NORMAL, .window_s = x->window_s,
+                        .max_cost_nano = x->max_cost_nano, .idempotency_key = pst_view_str(x->key)};
+    pst_event_t ev = {.type = PST_EV_OPEN};
+    ev.u.open.peer = CLIENT;
+    ev.u.open.msg = &m;
+    run(w, &ev);
+}
+
+void submit(world_t *w, wish_t x)
+{
+    uint32_t packs = x.packs ? x.packs : 1;
+    send_open(w, &x);
+    for (uint32_t i = 0; i < packs; i++)
+        send_pack(w, &x, i);
+    send_commit(w, packs, packs * (x.jobs ? x.jobs : JOBS));
+}
+
+void batch_req(world_t *w, pst_event_type_t type)
+{
+    pst_msg_batch_req_t m = {.req = 50, .batch = ID};
+    pst_event_t ev = {.type = type};
+    ev.u.batch_req.peer = CLIENT;
+    ev.u.batch_req.msg = &m;
+    run(w, &ev);
+}
+
+void outcome_from(world_t *w, pst_peer_t worker, const task_t *t, say_t s)
+{
+    pst_endpoint_name_t name = {pst_view_str(t->provider), pst_view_str(t->model)};
+    pst_blob_t *blob = pst_blob_new("{}", 2);
+    char id[16];
+    snprintf(id, sizeof id, "id-%u", t->ref.pack * JOBS + t->ref.slot);
+    pst_outcome_t o = {.pack = t->ref.pack, .slot = t->ref.slot, .dispatch = t->ref.dispatch,
+                       .index = t->ref.pack * JOBS + t->ref.slot, .custom_id = pst_view_str(id),
+                       .verdict = (uint8_t)s.verdict, .cause = (uint8_t)s.cause, .http_status = s.status,
+                       .wait_ms = s.wait_ms, .whole_provider = s.whole, .latency_us = 5000, .body_bytes = 2};
+    if (s.verdict == PST_VERDICT_DONE) {
+        o.input_tokens = 10;
+        o.output_tokens = 20;
+    }
+    pst_outcome_group_t g = {.batch = t->ref.batch, .segment = t->ref.segment, .endpoints = &name, .endpoints_n = 1,
+                             .outcomes = &o, .outcomes_n = 1, .blob = {PST_CODEC_RAW, 2, pst_blob_view(blob)}};
+    pst_event_t ev = {.type = PST_EV_OUTCOMES};
+    ev.u.outcomes.worker = worker;
+    ev.u.outcomes.number = ++w->outcome_number;
+    ev.u.outcomes.groups = &g;
+    ev.u.outcomes.groups_n = 1;
+    ev.u.outcomes.blobs = &blob;
+    run(w, &ev);
+    pst_blob_unref(&blob);
+}
+
+void outcome(world_t *w, uint32_t task, say_t s)
+{
+    task_t t = w->tasks[task];
+    outcome_from(w, t.worker, &t, s);
+}
+
+const say_t DONE = {PST_VERDICT_DONE, PST_CAUSE_NONE, 200, 0, false};
+const say_t SERVER = {PST_VERDICT_RETRY, PST_CAUSE_SERVER, 500, 0, false};
+
+void finish_all(world_t *w, uint32_t from)
+{
+    for (uint32_t i = from; i < w->tasks_n; i++)
+        outcome(w, i, DONE);
+}
+
+void info(world_t *w, pst_batch_info_t *i)
+{
+    assert_int_equal(pst_core_batch_info(w->core, &ID, w->wall_ms, true, &w->arena, i), PST_OK);
+}

@@ -1,0 +1,95 @@
+/* core_world.h - a core, a store that answers at once, and a worker that the test plays. */
+#ifndef PST_CORE_WORLD_H
+#define PST_CORE_WORLD_H
+
+#include "unit.h"
+
+#include "base/blob.h"
+#include "core/core.h"
+
+#define JOBS 8
+#define WORKER 100u
+#define CLIENT 1u
+
+typedef struct task {
+    pst_task_ref_t ref;
+    char provider[32], model[32];
+    bool bytes;
+    pst_peer_t worker;
+} task_t;
+
+typedef struct world {
+    pst_core_t *core;
+    pst_ns_t now;
+    uint64_t wall_ms;
+    bool store_mute; /* answers are kept back */
+    pst_store_op_t kept[64];
+    uint32_t kept_n;
+    pst_blob_t *headers[4], *bodies[4];
+    uint32_t packs;
+    task_t tasks[256];
+    uint32_t tasks_n;
+    uint64_t acked;
+    uint32_t revoked;
+    pst_msg_done_t done;
+    uint32_t results, retries, appends;
+    pst_result_t last_result;
+    char last_message[256];
+    uint32_t last_attempts;
+    bool ended;
+    uint8_t end_status;
+    pst_batch_info_t summary;
+    uint64_t calls; /* of the summary's first endpoint */
+    uint32_t loads;
+    pst_pack_headers_t load_headers;
+    pst_arena_t arena;
+    uint64_t outcome_number;
+    uint64_t take_wait_ms;
+    bool take_refuse;
+    uint32_t parked, resumed;
+    pst_err_t refuse[PST_STORE_OP_COUNT]; /* what the store says to such an operation */
+    uint32_t deletes;
+} world_t;
+
+/* What is submitted: zeros and NULL are the usual. */
+typedef struct wish {
+    const char *models[3];
+    uint64_t window_s, max_cost_nano;
+    uint32_t jobs, packs;
+    bool reject;
+    const char *order;
+    const char *key;
+} wish_t;
+
+/* What a worker says of a call. */
+typedef struct say {
+    pst_verdict_t verdict;
+    pst_cause_t cause;
+    uint16_t status;
+    uint64_t wait_ms;
+    bool whole;
+} say_t;
+
+extern const pst_id_t ID;
+extern const say_t DONE, SERVER;
+
+void run(world_t *w, const pst_event_t *ev);
+void unmute(world_t *w);
+void tick(world_t *w, pst_ns_t d);
+void pass(world_t *w, pst_ns_t d);
+void configure_limited(world_t *w, uint64_t rpm);
+void hello(world_t *w, pst_peer_t peer, uint32_t jobs, const pst_task_ref_t *running, uint32_t running_n);
+world_t *world_new(void);
+void world_free(world_t *w);
+pst_view_t route_bytes(world_t *w, const wish_t *x);
+void send_pack(world_t *w, const wish_t *x, uint32_t pack);
+void send_commit(world_t *w, uint32_t packs, uint32_t jobs);
+void send_open(world_t *w, const wish_t *x);
+void submit(world_t *w, wish_t x);
+void batch_req(world_t *w, pst_event_type_t type);
+void outcome_from(world_t *w, pst_peer_t worker, const task_t *t, say_t s);
+void outcome(world_t *w, uint32_t task, say_t s);
+void finish_all(world_t *w, uint32_t from);
+void info(world_t *w, pst_batch_info_t *i);
+
+#endif
