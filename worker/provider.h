@@ -100,6 +100,7 @@ typedef struct pst_provider {
     const char *name;                /* the config's `api:` */
     pst_auth_t auth;
     uint32_t urls;                   /* bit (1 << pst_url_t) for each API it can serve */
+    uint32_t params;                 /* PST_PARAM_… it can say; what it cannot, build leaves out */
     bool internal;                   /* echo: answered by the worker itself, no HTTP; build is not called */
     /* PST_OK and a request; PST_E_INVALID with *ret_why (arena or static text) if the body cannot be said
      * in this protocol (the job fails with INVALID_REQUEST); PST_E_NOMEM if the arena is full. */

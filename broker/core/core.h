@@ -32,6 +32,7 @@ typedef struct pst_core_provider {
     uint64_t rpm, tpm;
     uint32_t concurrency;        /* 0: no limit */
     uint32_t urls;               /* bits of pst_url_t its wire protocol can serve */
+    uint32_t params;             /* PST_PARAM_… it can say */
     bool deny_data_collection, zdr;
 } pst_core_provider_t;
 
@@ -43,6 +44,8 @@ typedef struct pst_core_endpoint {
     uint64_t rpm, tpm;
     uint32_t concurrency;
     pst_view_t quantization;
+    pst_view_t variant;          /* empty: none */
+    uint32_t params;             /* PST_PARAM_… it takes */
 } pst_core_endpoint_t;
 
 typedef struct pst_core_model {

@@ -107,6 +107,7 @@ endpoint_t *endpoint_for_passthrough(pst_core_t *c, pst_view_t name)
     if (provider == NONE || !c->providers[provider]->on || c->providers[provider]->has_models || n.model.n == 0)
         return NULL;
     endpoint_t *e = intern(c, &n);
+    e->params = c->providers[provider]->params;
     e->on = true;
     return e;
 }
@@ -130,6 +131,7 @@ static void config_provider(pst_core_t *c, const pst_core_provider_t *from)
     PST_ASSERT(!p->on); /* names are unique */
     p->on = true;
     p->urls = from->urls;
+    p->params = from->params;
     p->concurrency = from->concurrency;
     p->deny_data_collection = from->deny_data_collection;
     p->zdr = from->zdr;
@@ -148,9 +150,12 @@ static void config_endpoint(pst_core_t *c, const pst_core_config_t *config, cons
     e->context = from->context;
     e->max_output = from->max_output;
     e->flags = from->flags;
+    e->params = from->params;
     e->concurrency = from->concurrency;
     free(e->quantization);
     e->quantization = pst_strdup_view(from->quantization);
+    free(e->variant);
+    e->variant = pst_strdup_view(from->variant);
     char name[2 * PST_NAME_BYTES_MAX + 2];
     snprintf(name, sizeof name, "%s/%s", c->providers[e->provider]->name, e->model);
     e->bucket = set_bucket(c, e->bucket, name, from->rpm, from->tpm);
@@ -398,6 +403,8 @@ void endpoint_free_all(pst_core_t *c)
         bucket_free(e->bucket);
         free(e->model);
         free(e->quantization);
+        free(e->variant);
+        free(e->health);
         free(e->routes);
         free(e);
     }

@@ -70,6 +70,19 @@ typedef struct bucket {
     pst_ns_t used_at;
 } bucket_t;
 
+/* OpenRouter's order of endpoints by their uptime. */
+typedef enum tier { TIER_NORMAL, TIER_LATER, TIER_LAST } tier_t;
+
+typedef struct health health_t; /* health.c */
+
+/* What is concluded from the calls of the last minutes. */
+typedef struct standing {
+    uint8_t tier;
+    bool measured;        /* there were calls enough for the speeds */
+    double latency[PST_QUANTILES];    /* seconds */
+    double throughput[PST_QUANTILES]; /* output tokens a second */
+} standing_t;
+
 /* Why something rests, and how it comes back: after `until` one call at a time is let through (probing) until one
  * works. */
 typedef struct rest {
@@ -84,7 +97,7 @@ typedef struct rest {
 
 typedef struct provider {
     char *name;
-    uint32_t urls, concurrency, in_flight;
+    uint32_t urls, params, concurrency, in_flight;
     bool deny_data_collection, zdr, on;
     bool has_models;      /* the configuration names models it serves: no others are passed through */
     bucket_t *bucket;     /* NULL: no limit configured */
@@ -98,9 +111,10 @@ typedef struct endpoint {
     uint32_t provider;
     char *model;
     double price_input, price_output, price_cached, price_request;
-    uint32_t context, max_output, flags, concurrency, in_flight;
-    char *quantization;
+    uint32_t context, max_output, flags, params, concurrency, in_flight;
+    char *quantization, *variant;
     bool on;
+    health_t *health;     /* NULL: no call yet */
     bucket_t *bucket;
     rest_t rest;
     uint32_t *routes;     /* that have it as a candidate */
@@ -116,6 +130,9 @@ typedef struct model {
 typedef struct candidate {
     uint32_t endpoint;
     uint8_t model;        /* position in the route's models */
+    uint8_t rank;         /* by uptime and preferences: the least first */
+    uint16_t place;       /* in the user's order; behind it all others */
+    double key;           /* what the user sorts by, the least first */
     double turn;          /* smooth weighted round robin */
 } candidate_t;
 
@@ -127,9 +144,9 @@ struct route {
     size_t bytes_n;
     pst_arena_t arena;
     pst_route_t wish;
-    candidate_t *candidates; /* by model, then by the user's order or price */
+    candidate_t *candidates; /* in the order they are tried in */
     uint32_t candidates_n;
-    bool ordered;         /* take the first that can, do not spread */
+    pst_ns_t ranked_at;
     pst_link_t blocked;   /* flows that wait for one of the candidates */
     char key[16];
 };
@@ -175,7 +192,8 @@ struct job {
     flow_t *flow;
     uint32_t pack;
     uint16_t slot, dispatch;
-    uint8_t attempts, model;
+    uint8_t attempts;
+    uint8_t given_up;     /* bits of the route's models that failed it */
     uint8_t state;
     bool remembered;      /* the store has a RETRY of it */
     uint32_t endpoint;    /* RUNNING: where; else the last one, to be avoided; NONE */
@@ -429,11 +447,24 @@ void job_leave_worker(pst_core_t *c, job_t *j);  /* RUNNING -> limbo; budgets re
 route_t *route_get(pst_core_t *c, pst_url_t url, pst_view_t bytes, bool known, pst_err_t *ret_err);
 void route_put(pst_core_t *c, route_t *r);
 void route_resolve(pst_core_t *c, route_t *r);
-/* Endpoint for a job of so many tokens, NULL: none can now.  *ret_hopeless: none ever will. */
-endpoint_t *route_pick(pst_core_t *c, route_t *r, uint8_t model, uint32_t avoid, uint32_t input, uint32_t output,
-                       bool *ret_hopeless);
-uint8_t route_models_n(const route_t *r);
-bool route_has_model(const route_t *r, uint8_t model);
+/* Candidate for a job of so many tokens, NULL: none can now.  given_up: models not to be used; avoid: an endpoint only
+ * to be used if there is no other.  *ret_hopeless: none ever will. */
+const candidate_t *route_pick(pst_core_t *c, route_t *r, uint8_t given_up, uint32_t avoid, uint32_t input,
+                              uint32_t output, bool *ret_hopeless);
+/* given_up with the model that this endpoint was tried for. */
+uint8_t route_give_up(const route_t *r, uint8_t given_up, uint32_t endpoint);
+bool route_has_more(const route_t *r, uint8_t given_up);
+
+/* health.c: how an endpoint has done lately */
+void health_note(pst_core_t *c, endpoint_t *e, const pst_outcome_t *o);
+standing_t health_standing(pst_core_t *c, const endpoint_t *e);
+
+/* hist.c */
+uint32_t hist_bucket(uint64_t v);
+/* The upper edge of the bucket in which that share of the n values ends; 0: there are none. */
+uint32_t hist_quantile(const uint32_t hist[PST_HIST_BUCKETS], uint64_t n, unsigned per_cent);
+/* The same, placed within its bucket. */
+double hist_within(const uint32_t hist[PST_HIST_BUCKETS], uint64_t n, unsigned per_cent);
 
 /* endpoint.c: configuration, rests */
 void endpoint_config(pst_core_t *c, const pst_core_config_t *config);

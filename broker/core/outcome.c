@@ -424,7 +424,7 @@ static void store_retry(pst_core_t *c, const news_t *n)
     job_t *j = n->job;
     pst_retry_t *r = core_scratch(c, sizeof *r);
     *r = (pst_retry_t){.pack = j->pack, .slot = j->slot, .dispatch = j->dispatch, .attempts = j->attempts,
-                       .model = j->model, .due_wall_ms = j->due_wall_ms};
+                       .given_up = j->given_up, .due_wall_ms = j->due_wall_ms};
     r->endpoints = core_scratch(c, j->history_n * sizeof *r->endpoints + 1);
     r->history = core_scratch(c, j->history_n * sizeof *r->history + 1);
     for (uint32_t i = 0; i < j->history_n; i++) {
@@ -463,19 +463,14 @@ static void wait_for_retry(pst_core_t *c, const news_t *n)
     stats_endpoint(c, n->segment, n->endpoint)->retried++;
 }
 
-/* The next model of the job's list that has an endpoint; false if there is none. */
+/* Gives up the model it failed with; false if there is no other one. */
 static bool next_model(pst_core_t *c, const news_t *n)
 {
     job_t *j = n->job;
     const route_t *r = c->routes[n->batch->packs[j->pack].route];
-    for (uint8_t m = (uint8_t)(j->model + 1); m < route_models_n(r); m++) {
-        if (!route_has_model(r, m))
-            continue;
-        j->model = m;
-        j->attempts = 0;
-        return true;
-    }
-    return false;
+    j->given_up = route_give_up(r, j->given_up, n->endpoint);
+    j->attempts = 0;
+    return route_has_more(r, j->given_up);
 }
 
 static void on_retry(pst_core_t *c, const news_t *n)
@@ -530,6 +525,7 @@ static void count_call(pst_core_t *c, const news_t *n)
 {
     if (n->o->verdict == PST_VERDICT_RETURNED)
         return;
+    health_note(c, c->endpoints[n->endpoint], n->o);
     pst_seg_endpoint_t *s = stats_endpoint(c, n->segment, n->endpoint);
     s->calls++;
     s->input_tokens += n->o->input_tokens;

@@ -72,7 +72,7 @@ static void restore_retry(pst_core_t *c, batch_t *b, const pst_retry_t *from)
     job_t *j = job_new(c, b, from->pack, from->slot);
     j->dispatch = from->dispatch;
     j->attempts = from->attempts;
-    j->model = from->model;
+    j->given_up = from->given_up;
     j->remembered = true;
     restore_history(c, j, from);
     j->due_wall_ms = from->due_wall_ms;

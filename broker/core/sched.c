@@ -400,20 +400,16 @@ static sent_t send_one(run_t *r, job_t *j, uint16_t slot)
     pst_core_t *c = r->c;
     batch_t *b = r->flow->batch;
     const slot_t *s = &b->packs[r->pack].live->slots[slot];
-    uint8_t model = j ? j->model : 0;
     bool hopeless;
-    endpoint_t *e = route_pick(c, r->flow->route, model, j ? j->endpoint : NONE, s->input, s->output, &hopeless);
-    if (!e)
+    const candidate_t *k = route_pick(c, r->flow->route, j ? j->given_up : 0, j ? j->endpoint : NONE, s->input,
+                                      s->output, &hopeless);
+    if (!k)
         return hopeless ? SENT_HOPELESS : SENT_BLOCKED;
+    endpoint_t *e = c->endpoints[k->endpoint];
     uint64_t cost = (uint64_t)endpoint_cost(e, s->input, 0, s->output);
     if (over_budget(b, cost))
         return SENT_BUDGET;
-    for (uint32_t i = 0; i < r->flow->route->candidates_n; i++)
-        if (r->flow->route->candidates[i].endpoint == e->id && r->flow->route->candidates[i].model >= model) {
-            model = r->flow->route->candidates[i].model;
-            break;
-        }
-    group_t *g = group_for(r, e, model);
+    group_t *g = group_for(r, e, k->model);
     PST_ASSERT(g); /* endpoint_ready: the provider's pools have room */
     if (!j)
         j = job_new(c, b, r->pack, slot);

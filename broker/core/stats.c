@@ -30,36 +30,9 @@ void stats_cause(segment_t *s, uint8_t cause)
     s->stats.causes[s->stats.causes_n++] = (pst_cause_count_t){cause, 1};
 }
 
-/* Quarter octaves: bucket 4k + q holds [2^k (1 + q/4), 2^k (1 + (q+1)/4)) ms.  Linear inside the octave. */
-static uint32_t hist_bucket(uint64_t ms)
-{
-    if (ms < 1)
-        return 0;
-    uint32_t octave = 63 - (uint32_t)__builtin_clzll(ms);
-    uint32_t quarter = (uint32_t)(((ms << 2) >> octave) & 3);
-    return PST_MIN(octave * 4 + quarter, PST_HIST_BUCKETS - 1);
-}
-
-/* Upper edge of a bucket, in ms. */
-static uint32_t hist_edge(uint32_t bucket)
-{
-    return (uint32_t)((((uint64_t)(bucket & 3) + 5) << (bucket >> 2)) >> 2);
-}
-
 void stats_latency(pst_seg_endpoint_t *e, uint64_t latency_ms)
 {
     e->hist[hist_bucket(latency_ms)]++;
-}
-
-static uint32_t hist_quantile(const uint32_t *hist, uint64_t n, unsigned per_cent)
-{
-    uint64_t want = (n * per_cent + 99) / 100, seen = 0;
-    for (uint32_t i = 0; i < PST_HIST_BUCKETS; i++) {
-        seen += hist[i];
-        if (seen >= want && want > 0)
-            return hist_edge(i);
-    }
-    return 0;
 }
 
 void stats_free(segment_t *s)

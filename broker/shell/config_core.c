@@ -2,23 +2,32 @@
 
 #define BIT(url) (1u << PST_URL_##url)
 
-/* What each wire protocol can serve.  The adapters say the same (`urls` in worker/providers); they are the workers',
+/* What each wire protocol can serve and say.  The adapters say the same (`urls`, `params` in worker/providers); they are the workers',
  * whose code the broker does not link; tests/unit/shell_config_test.c compares the two. */
 static const struct {
     const char *api;
-    uint32_t urls;
-} served[] = {
-    {"openai", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS)},
-    {"anthropic", BIT(CHAT)},
-    {"gemini", BIT(CHAT) | BIT(EMBEDDINGS)},
-    {"echo", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS)},
+    uint32_t urls, params;
+} known[] = {
+    {"openai", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS), PST_PARAMS_ALL},
+    {"anthropic", BIT(CHAT),
+     PST_PARAM_TOOLS | PST_PARAM_RESPONSE_FORMAT | PST_PARAM_IMAGES | PST_PARAM_REASONING},
+    {"gemini", BIT(CHAT) | BIT(EMBEDDINGS), PST_PARAMS_ALL & ~(uint32_t)PST_PARAM_LOGIT_BIAS},
+    {"echo", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS), PST_PARAMS_ALL},
 };
 
 static uint32_t urls_of(const char *api)
 {
-    for (size_t i = 0; i < PST_COUNT(served); i++)
-        if (strcmp(served[i].api, api) == 0)
-            return served[i].urls;
+    for (size_t i = 0; i < PST_COUNT(known); i++)
+        if (strcmp(known[i].api, api) == 0)
+            return known[i].urls;
+    return 0;
+}
+
+static uint32_t params_of(const char *api)
+{
+    for (size_t i = 0; i < PST_COUNT(known); i++)
+        if (strcmp(known[i].api, api) == 0)
+            return known[i].params;
     return 0;
 }
 
@@ -45,13 +54,15 @@ static pst_core_provider_t provider_of(const pst_config_provider_t *p)
         .tpm = tokens_a_minute(&p->limits),
         .concurrency = p->limits.concurrency,
         .urls = urls_of(p->api),
+        .params = params_of(p->api),
         .deny_data_collection = p->data_policy && strcmp(p->data_policy, "deny") == 0,
         .zdr = p->zdr,
     };
 }
 
-static pst_core_endpoint_t endpoint_of(const pst_config_endpoint_t *e)
+static pst_core_endpoint_t endpoint_of(const pst_config_t *c, const pst_config_endpoint_t *e)
 {
+    uint32_t params = params_of(c->providers[e->provider].api);
     return (pst_core_endpoint_t){
         .provider = e->provider,
         .model = pst_view_str(e->model),
@@ -66,6 +77,8 @@ static pst_core_endpoint_t endpoint_of(const pst_config_endpoint_t *e)
         .tpm = tokens_a_minute(&e->limits),
         .concurrency = e->limits.concurrency,
         .quantization = pst_view_str(e->quantization),
+        .variant = pst_view_str(e->variant),
+        .params = e->parameters_given ? params & e->parameters : params,
     };
 }
 
@@ -77,7 +90,7 @@ void pst_config_core(const pst_config_t *c, pst_arena_t *a, pst_core_config_t *r
     for (uint32_t i = 0; i < c->providers_n; i++)
         providers[i] = provider_of(&c->providers[i]);
     for (uint32_t i = 0; i < c->endpoints_n; i++)
-        endpoints[i] = endpoint_of(&c->endpoints[i]);
+        endpoints[i] = endpoint_of(c, &c->endpoints[i]);
     for (uint32_t i = 0; i < c->models_n; i++)
         models[i] = (pst_core_model_t){pst_view_str(c->models[i].name), c->models[i].first, c->models[i].count};
     *ret = (pst_core_config_t){providers, c->providers_n, endpoints, c->endpoints_n, models, c->models_n};

@@ -262,7 +262,7 @@ pst_err_t pst_stats_decode(pst_view_t bytes, pst_arena_t *a, pst_seg_stats_t *re
 void pst_retry_encode(const pst_retry_t *r, pst_buf_t *out)
 {
     pst_buf_putc(out, RETRY_VERSION);
-    const uint64_t v[] = {r->pack, r->slot, r->dispatch, r->attempts, r->model, r->due_wall_ms, r->endpoints_n};
+    const uint64_t v[] = {r->pack, r->slot, r->dispatch, r->attempts, r->given_up, r->due_wall_ms, r->endpoints_n};
     for (unsigned i = 0; i < PST_COUNT(v); i++)
         put_num(out, v[i]);
     for (uint32_t i = 0; i < r->endpoints_n; i++)
@@ -295,7 +295,7 @@ pst_err_t pst_retry_decode(pst_view_t bytes, pst_arena_t *a, pst_retry_t *ret)
     y.slot = (uint16_t)get_num(&r, UINT16_MAX);
     y.dispatch = (uint16_t)get_num(&r, UINT16_MAX);
     y.attempts = (uint8_t)get_num(&r, UINT8_MAX);
-    y.model = (uint8_t)get_num(&r, UINT8_MAX);
+    y.given_up = (uint8_t)get_num(&r, UINT8_MAX);
     y.due_wall_ms = get_u64(&r);
     y.endpoints_n = get_count(&r, 2);
     y.endpoints = get_room(&r, a, y.endpoints_n, sizeof *y.endpoints);

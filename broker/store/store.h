@@ -66,7 +66,7 @@ typedef struct pst_retry {
     uint16_t slot;
     uint16_t dispatch;       /* dispatches so far */
     uint8_t attempts;        /* attempts spent */
-    uint8_t model;           /* which of the route's models is being tried */
+    uint8_t given_up;        /* bits of the route's models that failed it */
     uint64_t due_wall_ms;
     pst_endpoint_name_t *endpoints;
     uint32_t endpoints_n;

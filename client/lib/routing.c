@@ -71,6 +71,19 @@ static bool read_word(reader_t *r, uint32_t t, const char *what, const char *con
     return wrong(r, what, list.p ? list.p : "is not known");
 }
 
+typedef bool read_member_fn(reader_t *r, pst_view_t key, uint32_t t);
+
+/* Null says nothing. */
+static bool read_members(reader_t *r, uint32_t object, read_member_fn *read)
+{
+    const pst_json_t *j = r->json;
+    for (uint32_t k = pst_json_first(j, object); k != PST_JSON_NONE; k = pst_json_after(j, object, k)) {
+        if (!pst_json_is(j, k + 1, PST_JSON_NULL) && !read(r, pst_json_str(j, k, r->arena), k + 1))
+            return false;
+    }
+    return true;
+}
+
 static bool read_data_collection(reader_t *r, uint32_t t)
 {
     static const char *const words[] = {"allow", "deny"};
@@ -81,15 +94,42 @@ static bool read_data_collection(reader_t *r, uint32_t t)
     return true;
 }
 
-static bool read_sort(reader_t *r, uint32_t t)
+static bool read_sort_by(reader_t *r, uint32_t t, const char *what)
 {
     static const char *const words[] = {"price", "throughput", "latency"};
     uint8_t i = 0;
-    if (!read_word(r, t, "provider.sort", words, 3, &i))
+    if (!read_word(r, t, what, words, 3, &i))
         return false;
     r->route->sort = (uint8_t)(PST_SORT_PRICE + i);
     r->sort_given = true;
     return true;
+}
+
+static bool read_partition(reader_t *r, uint32_t t)
+{
+    static const char *const words[] = {"model", "none"};
+    uint8_t i = 0;
+    if (!read_word(r, t, "provider.sort.partition", words, 2, &i))
+        return false;
+    r->route->across_models = i == 1;
+    return true;
+}
+
+static bool read_sort_member(reader_t *r, pst_view_t key, uint32_t t)
+{
+    if (pst_view_eqs(key, "by"))
+        return read_sort_by(r, t, "provider.sort.by");
+    if (pst_view_eqs(key, "partition"))
+        return read_partition(r, t);
+    return wrong(r, "provider.sort", "may hold by and partition");
+}
+
+/* "price", or {"by": "price", "partition": "none"}. */
+static bool read_sort(reader_t *r, uint32_t t)
+{
+    if (!pst_json_is(r->json, t, PST_JSON_OBJECT))
+        return read_sort_by(r, t, "provider.sort");
+    return read_members(r, t, read_sort_member);
 }
 
 static bool read_max_price_member(reader_t *r, pst_view_t key, uint32_t t)
@@ -105,11 +145,31 @@ static bool read_max_price_member(reader_t *r, pst_view_t key, uint32_t t)
 
 static bool read_max_price(reader_t *r, uint32_t t)
 {
+    if (!pst_json_is(r->json, t, PST_JSON_OBJECT))
+        return wrong(r, "provider.max_price", "must be an object");
+    return read_members(r, t, read_max_price_member);
+}
+
+static bool read_speed(reader_t *r, uint32_t t, const char *what, double *ret)
+{
+    return (pst_json_num(r->json, t, ret) && *ret > 0 && isfinite(*ret)) || wrong(r, what, "must be numbers above 0");
+}
+
+/* A number, which is the median's, or {"p50": 30, "p90": 10}. */
+static bool read_speeds(reader_t *r, uint32_t t, const char *what, double ret[PST_QUANTILES])
+{
+    static const char *const at[PST_QUANTILES] = {"p50", "p75", "p90", "p99"};
     const pst_json_t *j = r->json;
     if (!pst_json_is(j, t, PST_JSON_OBJECT))
-        return wrong(r, "provider.max_price", "must be an object");
+        return read_speed(r, t, what, &ret[0]);
     for (uint32_t k = pst_json_first(j, t); k != PST_JSON_NONE; k = pst_json_after(j, t, k)) {
-        if (!pst_json_is(j, k + 1, PST_JSON_NULL) && !read_max_price_member(r, pst_json_str(j, k, r->arena), k + 1))
+        pst_view_t key = pst_json_str(j, k, r->arena);
+        int i = 0;
+        while (i < PST_QUANTILES && !pst_view_eqs(key, at[i]))
+            i++;
+        if (i == PST_QUANTILES)
+            return wrong(r, what, "may hold p50, p75, p90 and p99");
+        if (!pst_json_is(j, k + 1, PST_JSON_NULL) && !read_speed(r, k + 1, what, &ret[i]))
             return false;
     }
     return true;
@@ -138,22 +198,21 @@ static bool read_provider_member(reader_t *r, pst_view_t key, uint32_t t)
         return read_sort(r, t);
     if (pst_view_eqs(key, "max_price"))
         return read_max_price(r, t);
+    if (pst_view_eqs(key, "preferred_min_throughput"))
+        return read_speeds(r, t, "provider.preferred_min_throughput", o->min_throughput);
+    if (pst_view_eqs(key, "preferred_max_latency"))
+        return read_speeds(r, t, "provider.preferred_max_latency", o->max_latency);
     pst_view_t what = pst_arena_printf(r->arena, "provider.%.*s", (int)PST_MIN(key.n, 64u), key.n ? key.p : "");
     return wrong(r, what.p ? what.p : "provider", "is not a routing field");
 }
 
 static bool read_provider(reader_t *r, uint32_t t)
 {
-    const pst_json_t *j = r->json;
     if (t == PST_JSON_NONE)
         return true;
-    if (!pst_json_is(j, t, PST_JSON_OBJECT))
+    if (!pst_json_is(r->json, t, PST_JSON_OBJECT))
         return wrong(r, "provider", "must be an object");
-    for (uint32_t k = pst_json_first(j, t); k != PST_JSON_NONE; k = pst_json_after(j, t, k)) {
-        if (!pst_json_is(j, k + 1, PST_JSON_NULL) && !read_provider_member(r, pst_json_str(j, k, r->arena), k + 1))
-            return false;
-    }
-    return true;
+    return read_members(r, t, read_provider_member);
 }
 
 static bool strip_suffix(pst_view_t *name, pst_view_t suffix)

@@ -61,6 +61,9 @@ typedef struct pst_config_endpoint {
     uint32_t context;      /* tokens; 0 unknown */
     uint32_t max_output;   /* tokens; 0 unknown */
     const char *quantization; /* NULL unknown */
+    const char *variant;   /* tells it from the provider's others: requests name it PROVIDER/VARIANT; NULL: none */
+    uint32_t parameters;   /* PST_PARAM_… it takes, of those its wire protocol can say */
+    bool parameters_given; /* else all of them */
     uint32_t flags;        /* PST_EP_…, the provider's included */
     pst_limits_t limits;   /* of this model at this provider */
 } pst_config_endpoint_t;

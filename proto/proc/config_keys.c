@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "penstock/job.h"
 #include "penstock/limits.h"
 #include "proc/config_value.h"
 
@@ -384,6 +385,33 @@ static void read_options(pst_reader_t *r, const entry_t *k, const pst_yaml_t *v,
     memcpy((char *)into + k->offset, &bits, sizeof bits);
 }
 
+static const char *const parameter_words[] = {
+#define X(name, bit, text) text,
+    PST_PARAM_LIST(X)
+#undef X
+    NULL,
+};
+
+static void read_parameters(pst_reader_t *r, const entry_t *k, const pst_yaml_t *v, void *into)
+{
+    (void)k;
+    pst_config_endpoint_t *e = into;
+    if (v->kind != PST_YAML_LIST) {
+        pst_reader_fail(r, v, "%s is not a list: write it as [tools, response_format]", r->path);
+        return;
+    }
+    e->parameters_given = true;
+    for (const pst_yaml_t *n = v->first; n && pst_reader_visit(r, n); n = n->next) {
+        const pst_yaml_t *item = pst_yaml_deref(n);
+        const pst_view_t *text = scalar(r, item, "the name of a parameter");
+        int i = text ? word_index(parameter_words, *text) : -1;
+        if (text && i < 0)
+            fail_word(r, item, parameter_words);
+        if (i >= 0)
+            e->parameters |= 1u << i;
+    }
+}
+
 /* An endpoint's provider becomes its index among those that are configured. */
 static void read_provider(pst_reader_t *r, const entry_t *k, const pst_yaml_t *v, void *into)
 {
@@ -609,6 +637,11 @@ static const entry_t endpoint_keys[] = {
     {.name = "max_output", NUMBER(pst_config_endpoint_t, max_output, 1, 1000000000), .help = "tokens of an answer"},
     {.name = "quantization", TEXT(pst_config_endpoint_t, quantization, "a word", pst_value_word),
      .help = "such as fp8; requests may demand it"},
+    {.name = "variant", TEXT(pst_config_endpoint_t, variant, "a word", pst_value_word),
+     .help = "such as turbo: requests name this endpoint PROVIDER/turbo, and PROVIDER for all of its"},
+    {.name = "parameters", .read = read_parameters, .type = "a list of parameters",
+     .help = "what it takes of tools, response_format, images, logprobs, seed, penalties, logit_bias, n and reasoning; "
+             "default: all that its api can say"},
     {.name = "options", .read = read_options, .type = "a list of options", AT(pst_config_endpoint_t, flags),
      .help = "beside the provider's"},
     {.name = "limits", MAP(pst_config_endpoint_t, limits, limits_section), .help = "of this model there"},

@@ -61,6 +61,9 @@ typedef struct pst_names {
     uint32_t n;
 } pst_names_t;
 
+/* Preferences of speed are stated for 50, 75, 90 and 99 per cent of calls. */
+#define PST_QUANTILES 4
+
 /* What a job wishes of its endpoint: OpenRouter's routing fields.  All jobs of a pack share one.  Its encoding is
  * canonical: equal routes have equal bytes. */
 typedef struct pst_route {
@@ -74,17 +77,10 @@ typedef struct pst_route {
     uint8_t sort;                /* pst_sort_t; `:floor` is PRICE, `:nitro` THROUGHPUT */
     double max_price_prompt, max_price_completion, max_price_request; /* < 0: none */
     uint32_t params;             /* PST_PARAM_… the bodies use */
+    bool across_models;          /* `sort` over the endpoints of all models; false: model after model */
+    double min_throughput[PST_QUANTILES]; /* output tokens a second, 0: no wish */
+    double max_latency[PST_QUANTILES];    /* seconds, 0: no wish */
 } pst_route_t;
-
-#define PST_PARAM_TOOLS (1u << 0)
-#define PST_PARAM_RESPONSE_FORMAT (1u << 1)
-#define PST_PARAM_IMAGES (1u << 2)
-#define PST_PARAM_LOGPROBS (1u << 3)
-#define PST_PARAM_SEED (1u << 4)
-#define PST_PARAM_PENALTIES (1u << 5)
-#define PST_PARAM_LOGIT_BIAS (1u << 6)
-#define PST_PARAM_N (1u << 7)
-#define PST_PARAM_REASONING (1u << 8)
 
 void pst_route_encode(const pst_route_t *r, pst_buf_t *out);
 /* PST_E_MALFORMED, PST_E_NOMEM.  Bounds checked; views into `bytes`. */

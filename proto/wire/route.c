@@ -5,7 +5,7 @@
 #include "wire/put.h"
 #include "wire/tree.h"
 
-#define FIELDS 14
+#define FIELDS 17
 
 static void put_names(msgpack_packer *k, const pst_names_t *names, uint32_t max)
 {
@@ -22,6 +22,14 @@ static void put_price(msgpack_packer *k, double price)
         msgpack_pack_double(k, price + 0.0);
     else
         msgpack_pack_nil(k);
+}
+
+/* Wishes of none are nil, as no price is. */
+static void put_quantiles(msgpack_packer *k, const double v[PST_QUANTILES])
+{
+    pst_put_array(k, PST_QUANTILES);
+    for (int i = 0; i < PST_QUANTILES; i++)
+        put_price(k, v[i] > 0 ? v[i] : -1);
 }
 
 void pst_route_encode(const pst_route_t *r, pst_buf_t *out)
@@ -42,6 +50,9 @@ void pst_route_encode(const pst_route_t *r, pst_buf_t *out)
     put_price(&k, r->max_price_completion);
     put_price(&k, r->max_price_request);
     pst_put_uint(&k, r->params);
+    pst_put_bool(&k, r->across_models);
+    put_quantiles(&k, r->min_throughput);
+    put_quantiles(&k, r->max_latency);
 }
 
 static pst_names_t read_names(pst_fields_t *f, pst_arena_t *a, uint32_t max)
@@ -70,6 +81,15 @@ static double read_price(pst_fields_t *f)
     return -1;
 }
 
+static void read_quantiles(pst_fields_t *f, double ret[PST_QUANTILES])
+{
+    pst_fields_t list = pst_field_array(f);
+    for (int i = 0; i < PST_QUANTILES; i++) {
+        double v = read_price(&list);
+        ret[i] = v > 0 ? v : 0;
+    }
+}
+
 static void read_route(pst_fields_t *f, pst_arena_t *a, pst_route_t *r)
 {
     r->models = read_names(f, a, PST_ROUTE_MODELS_MAX);
@@ -86,6 +106,14 @@ static void read_route(pst_fields_t *f, pst_arena_t *a, pst_route_t *r)
     r->max_price_completion = read_price(f);
     r->max_price_request = read_price(f);
     r->params = pst_field_u32(f);
+    r->across_models = false;
+    memset(r->min_throughput, 0, sizeof r->min_throughput);
+    memset(r->max_latency, 0, sizeof r->max_latency);
+    if (f->n == 0)
+        return; /* written before there were such wishes */
+    r->across_models = pst_field_bool(f);
+    read_quantiles(f, r->min_throughput);
+    read_quantiles(f, r->max_latency);
 }
 
 pst_err_t pst_route_decode(pst_view_t bytes, pst_arena_t *a, pst_route_t *ret)

@@ -79,6 +79,12 @@ static const struct {
     {BODY("\"provider\":{\"allow_fallbacks\":\"no\"}"), PST_CAUSE_LINE_ROUTING, "allow_fallbacks", "a"},
     {BODY("\"provider\":{\"data_collection\":\"maybe\"}"), PST_CAUSE_LINE_ROUTING, "\"allow\", \"deny\"", "a"},
     {BODY("\"provider\":{\"sort\":\"luck\"}"), PST_CAUSE_LINE_ROUTING, "\"price\", \"throughput\", \"latency\"", "a"},
+    {BODY("\"provider\":{\"sort\":{\"by\":\"luck\"}}"), PST_CAUSE_LINE_ROUTING, "provider.sort.by must be one of", "a"},
+    {BODY("\"provider\":{\"sort\":{\"partition\":\"all\"}}"), PST_CAUSE_LINE_ROUTING, "\"model\", \"none\"", "a"},
+    {BODY("\"provider\":{\"sort\":{\"order\":\"asc\"}}"), PST_CAUSE_LINE_ROUTING, "by and partition", "a"},
+    {BODY("\"provider\":{\"preferred_max_latency\":0}"), PST_CAUSE_LINE_ROUTING, "preferred_max_latency must be", "a"},
+    {BODY("\"provider\":{\"preferred_min_throughput\":{\"p95\":3}}"), PST_CAUSE_LINE_ROUTING, "p50, p75, p90 and p99", "a"},
+    {BODY("\"provider\":{\"preferred_min_throughput\":\"fast\"}"), PST_CAUSE_LINE_ROUTING, "numbers above 0", "a"},
     {BODY("\"provider\":{\"max_price\":3}"), PST_CAUSE_LINE_ROUTING, "max_price", "a"},
     {BODY("\"provider\":{\"max_price\":{\"prompt\":-1}}"), PST_CAUSE_LINE_ROUTING, "max_price.prompt", "a"},
     {BODY("\"provider\":{\"max_price\":{\"image\":1}}"), PST_CAUSE_LINE_ROUTING, "max_price", "a"},
@@ -190,6 +196,12 @@ static void provider_fields(void **state)
     assert_true(r.zdr);
     assert_int_equal(r.sort, PST_SORT_THROUGHPUT);
     assert_true(r.max_price_prompt == 1 && r.max_price_completion == 2.5 && r.max_price_request == 0);
+    assert_false(r.across_models);
+    r = route_of(BODY("\"provider\":{\"sort\":{\"by\":\"latency\",\"partition\":\"none\"},"
+                      "\"preferred_min_throughput\":30,\"preferred_max_latency\":{\"p50\":null,\"p99\":2.5}}"));
+    assert_int_equal(r.sort, PST_SORT_LATENCY);
+    assert_true(r.across_models && r.min_throughput[0] == 30 && r.min_throughput[3] == 0);
+    assert_true(r.max_latency[0] == 0 && r.max_latency[3] == 2.5);
     r = route_of(BODY("\"provider\":{\"order\":null,\"sort\":null,\"max_price\":{\"prompt\":null}}"));
     assert_true(r.allow_fallbacks && r.require_parameters && r.max_price_prompt < 0);
 }

@@ -181,7 +181,7 @@ static void every_key_arrives(void **state)
                            "  m:\n"
                            "    - { provider: mine, model: \"up:8b\", context: 4096, max_output: 512,\n"
                            "        price: { input: 1, output: 2, cached: 0.5, request: 0.01 },\n"
-                           "        quantization: fp8, options: [max_tokens, no_sampling],\n"
+                           "        quantization: fp8, options: [max_tokens, no_sampling], variant: turbo, parameters: [tools, n],\n"
                            "        limits: { rpm: 7, tpm: 8, itpm: 9, otpm: 10, rpd: 11, concurrency: 12 } }\n"
                            "    - { provider: dry, model: x, price: { input: 3 } }\n");
     assert_string_equal(c->redis_url, "redis://u:p/@w@host:6379/3");
@@ -217,6 +217,9 @@ static void every_key_arrives(void **state)
     assert_int_equal(e->context, 4096);
     assert_int_equal(e->max_output, 512);
     assert_string_equal(e->quantization, "fp8");
+    assert_string_equal(e->variant, "turbo");
+    assert_true(e->parameters_given && e->parameters == (PST_PARAM_TOOLS | PST_PARAM_N));
+    assert_false(endpoint(c, "m", 1)->parameters_given);
     /* the endpoint's way of saying max_tokens beats its provider's */
     assert_int_equal(e->flags, PST_CONFIG_OPT_MAX_TOKENS | PST_CONFIG_OPT_NO_STORE | PST_CONFIG_OPT_NO_SAMPLING);
     assert_int_equal(e->limits.concurrency, 12);

@@ -139,7 +139,8 @@ static void a_limit_costs_no_attempt(void **state)
     submit(w, (wish_t){.models = {"one"}, .jobs = 1});
     for (uint32_t i = 0; i < 3 * PST_ATTEMPTS_MAX; i++) {
         assert_int_equal(w->tasks_n, i + 1);
-        outcome(w, i, (say_t){PST_VERDICT_THROTTLE, PST_CAUSE_RATE_LIMIT, 429, 2000, false});
+        outcome(w, i, (say_t){.verdict = PST_VERDICT_THROTTLE, .cause = PST_CAUSE_RATE_LIMIT, .status = 429,
+                              .wait_ms = 2000});
         pass(w, 1900 * PST_MS);
         assert_int_equal(w->tasks_n, i + 1); /* not before the provider said */
         pass(w, 200 * PST_MS);
@@ -156,7 +157,8 @@ static void a_refused_key_parks_the_account_and_spends_nothing(void **state)
     world_t *w = world_new();
     hello(w, WORKER, 1, NULL, 0);
     submit(w, (wish_t){.models = {"one"}});
-    outcome(w, 0, (say_t){PST_VERDICT_PARK, PST_CAUSE_AUTHENTICATION, 401, 0, true});
+    outcome(w, 0, (say_t){.verdict = PST_VERDICT_PARK, .cause = PST_CAUSE_AUTHENTICATION, .status = 401,
+                          .whole = true});
     assert_int_equal(w->parked, 1);
     assert_int_equal(w->tasks_n, 1);
     pst_batch_info_t i;
@@ -178,7 +180,8 @@ static void a_parked_endpoint_leaves_the_work_to_the_other(void **state)
     hello(w, WORKER, 1, NULL, 0);
     submit(w, (wish_t){.models = {"both"}, .order = "alpha"});
     assert_string_equal(w->tasks[0].provider, "alpha");
-    outcome(w, 0, (say_t){PST_VERDICT_PARK, PST_CAUSE_PAYMENT_REQUIRED, 402, 0, true});
+    outcome(w, 0, (say_t){.verdict = PST_VERDICT_PARK, .cause = PST_CAUSE_PAYMENT_REQUIRED, .status = 402,
+                          .whole = true});
     for (uint32_t i = 1; i < w->tasks_n; i++) {
         assert_string_equal(w->tasks[i].provider, "beta");
         outcome(w, i, DONE);
@@ -193,10 +196,10 @@ static void a_wrong_request_falls_back_to_the_next_model(void **state)
     world_t *w = world_new();
     hello(w, WORKER, 64, NULL, 0);
     submit(w, (wish_t){.models = {"one", "other"}, .jobs = 1});
-    outcome(w, 0, (say_t){PST_VERDICT_FINAL, PST_CAUSE_CONTEXT_LENGTH, 400, 0, false});
+    outcome(w, 0, (say_t){.verdict = PST_VERDICT_FINAL, .cause = PST_CAUSE_CONTEXT_LENGTH, .status = 400});
     assert_int_equal(w->tasks_n, 2);
     assert_string_equal(w->tasks[1].model, "only-b");
-    outcome(w, 1, (say_t){PST_VERDICT_FINAL, PST_CAUSE_CONTEXT_LENGTH, 400, 0, false});
+    outcome(w, 1, (say_t){.verdict = PST_VERDICT_FINAL, .cause = PST_CAUSE_CONTEXT_LENGTH, .status = 400});
     assert_true(w->ended);
     assert_int_equal(w->end_status, PST_BATCH_FAILED);
     assert_int_equal(w->last_attempts, 2);

@@ -130,6 +130,16 @@ void pass(world_t *w, pst_ns_t d)
     tick(w, end - w->now);
 }
 
+void configure(world_t *w, const pst_core_config_t *c)
+{
+    pst_event_t ev = {.type = PST_EV_CONFIG};
+    ev.u.config = c;
+    run(w, &ev);
+    w->pools_n = 0;
+    for (uint32_t i = 0; i < c->providers_n; i++)
+        w->pools[w->pools_n++].provider = pst_core_provider(w->core, c->providers[i].name);
+}
+
 void configure_limited(world_t *w, uint64_t rpm)
 {
     pst_core_provider_t p[] = {
@@ -144,20 +154,18 @@ void configure_limited(world_t *w, uint64_t rpm)
         {.provider = 1, .model = PST_VIEW_LIT("only-b"), .price_input = 1, .price_output = 1},
     };
     pst_core_model_t m[] = {{PST_VIEW_LIT("both"), 0, 2}, {PST_VIEW_LIT("one"), 2, 1}, {PST_VIEW_LIT("other"), 3, 1}};
-    pst_core_config_t c = {p, 3, e, 4, m, 3};
-    pst_event_t ev = {.type = PST_EV_CONFIG};
-    ev.u.config = &c;
-    run(w, &ev);
+    configure(w, &(pst_core_config_t){p, 3, e, 4, m, 3});
+    w->pools_n = 2; /* nobody serves `bare` */
 }
 
 void hello(world_t *w, pst_peer_t peer, uint32_t jobs, const pst_task_ref_t *running, uint32_t running_n)
 {
-    pst_core_pool_t pools[] = {{pst_core_provider(w->core, pst_view_str("alpha")), jobs},
-                               {pst_core_provider(w->core, pst_view_str("beta")), jobs}};
+    for (uint32_t i = 0; i < w->pools_n; i++)
+        w->pools[i].jobs = jobs;
     pst_event_t ev = {.type = PST_EV_WORKER};
     ev.u.worker.worker = peer;
-    ev.u.worker.pools = pools;
-    ev.u.worker.pools_n = 2;
+    ev.u.worker.pools = w->pools;
+    ev.u.worker.pools_n = w->pools_n;
     ev.u.worker.running = running;
     ev.u.worker.running_n = running_n;
     run(w, &ev);
@@ -188,6 +196,8 @@ void world_free(world_t *w)
 
 pst_view_t route_bytes(world_t *w, const wish_t *x)
 {
+    if (x->route.n)
+        return x->route;
     pst_view_t names[3], order[1];
     pst_route_t r = {.allow_fallbacks = true, .require_parameters = true, .max_price_prompt = -1,
                      .max_price_completion = -1, .max_price_request = -1};
@@ -293,10 +303,11 @@ void outcome_from(world_t *w, pst_peer_t worker, const task_t *t, say_t s)
     pst_outcome_t o = {.pack = t->ref.pack, .slot = t->ref.slot, .dispatch = t->ref.dispatch,
                        .index = t->ref.pack * JOBS + t->ref.slot, .custom_id = pst_view_str(id),
                        .verdict = (uint8_t)s.verdict, .cause = (uint8_t)s.cause, .http_status = s.status,
-                       .wait_ms = s.wait_ms, .whole_provider = s.whole, .latency_us = 5000, .body_bytes = 2};
+                       .wait_ms = s.wait_ms, .whole_provider = s.whole, .latency_us = s.latency_us ? s.latency_us : 5000,
+                       .body_bytes = 2};
     if (s.verdict == PST_VERDICT_DONE) {
         o.input_tokens = 10;
-        o.output_tokens = 20;
+        o.output_tokens = s.output_tokens ? s.output_tokens : 20;
     }
     pst_outcome_group_t g = {.batch = t->ref.batch, .segment = t->ref.segment, .endpoints = &name, .endpoints_n = 1,
                              .outcomes = &o, .outcomes_n = 1, .blob = {PST_CODEC_RAW, 2, pst_blob_view(blob)}};
@@ -316,8 +327,8 @@ void outcome(world_t *w, uint32_t task, say_t s)
     outcome_from(w, t.worker, &t, s);
 }
 
-const say_t DONE = {PST_VERDICT_DONE, PST_CAUSE_NONE, 200, 0, false};
-const say_t SERVER = {PST_VERDICT_RETRY, PST_CAUSE_SERVER, 500, 0, false};
+const say_t DONE = {.verdict = PST_VERDICT_DONE, .status = 200};
+const say_t SERVER = {.verdict = PST_VERDICT_RETRY, .cause = PST_CAUSE_SERVER, .status = 500};
 
 void finish_all(world_t *w, uint32_t from)
 {

@@ -49,6 +49,8 @@ typedef struct world {
     uint32_t parked, resumed;
     pst_err_t refuse[PST_STORE_OP_COUNT]; /* what the store says to such an operation */
     uint32_t deletes;
+    pst_core_pool_t pools[8]; /* of a worker that says hello: room for `jobs` in each */
+    uint32_t pools_n;
 } world_t;
 
 /* What is submitted: zeros and NULL are the usual. */
@@ -59,6 +61,7 @@ typedef struct wish {
     bool reject;
     const char *order;
     const char *key;
+    pst_view_t route; /* encoded; empty: made of the above */
 } wish_t;
 
 /* What a worker says of a call. */
@@ -68,6 +71,8 @@ typedef struct say {
     uint16_t status;
     uint64_t wait_ms;
     bool whole;
+    uint64_t latency_us;    /* 0: 5 ms */
+    uint32_t output_tokens; /* of DONE; 0: 20 */
 } say_t;
 
 extern const pst_id_t ID;
@@ -77,6 +82,7 @@ void run(world_t *w, const pst_event_t *ev);
 void unmute(world_t *w);
 void tick(world_t *w, pst_ns_t d);
 void pass(world_t *w, pst_ns_t d);
+void configure(world_t *w, const pst_core_config_t *c);
 void configure_limited(world_t *w, uint64_t rpm);
 void hello(world_t *w, pst_peer_t peer, uint32_t jobs, const pst_task_ref_t *running, uint32_t running_n);
 world_t *world_new(void);

@@ -18,7 +18,7 @@ static pst_core_config_t core_of(const char *text, pst_config_t **ret)
 }
 
 /* What the broker believes of a wire protocol is what its adapter says. */
-static void urls_are_the_adapters(void **state)
+static void urls_and_parameters_are_the_adapters(void **state)
 {
     (void)state;
     const pst_provider_t *p;
@@ -30,6 +30,7 @@ static void urls_are_the_adapters(void **state)
         pst_core_config_t c = core_of(strcmp(p->name, "echo") ? text : "providers:\n  it: { api: echo }\n", &config);
         assert_int_equal(c.providers_n, 1);
         assert_int_equal(c.providers[0].urls, p->urls);
+        assert_int_equal(c.providers[0].params, p->params);
         pst_config_destroy(&config);
     }
 }
@@ -67,7 +68,7 @@ static void limits_prices_and_models_are_carried_over(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(urls_are_the_adapters),
+        cmocka_unit_test(urls_and_parameters_are_the_adapters),
         cmocka_unit_test(limits_prices_and_models_are_carried_over),
     };
     if (argc > 1)

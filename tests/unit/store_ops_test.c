@@ -163,7 +163,7 @@ static pst_retry_t retry_of(uint32_t pack, uint16_t slot)
 {
     static pst_endpoint_name_t endpoint = {PST_VIEW_LIT("p"), PST_VIEW_LIT("m")};
     static pst_attempt_t history[2] = {{0, 500, PST_CAUSE_SERVER, 31}, {PST_NO_ENDPOINT, 0, PST_CAUSE_CONNECTION, 0}};
-    return (pst_retry_t){.pack = pack, .slot = slot, .dispatch = 3, .attempts = 2, .model = 1,
+    return (pst_retry_t){.pack = pack, .slot = slot, .dispatch = 3, .attempts = 2, .given_up = 1,
                          .due_wall_ms = 1700000000123, .endpoints = &endpoint, .endpoints_n = 1, .history = history,
                          .history_n = 2};
 }

@@ -79,6 +79,16 @@ static void price(pst_buf_t *b, const char *key, double v)
         pst_json_put_num(b, v);
 }
 
+static void quantiles(pst_buf_t *b, const char *key, const double v[PST_QUANTILES])
+{
+    static const char *const at[PST_QUANTILES] = {"p50", "p75", "p90", "p99"};
+    pst_json_put_key(b, key);
+    pst_buf_putc(b, '{');
+    for (int i = 0; i < PST_QUANTILES; i++)
+        price(b, at[i], v[i] > 0 ? v[i] : -1);
+    pst_buf_putc(b, '}');
+}
+
 void dump_route(const pst_route_t *r, pst_buf_t *b)
 {
     pst_buf_putc(b, '{');
@@ -96,6 +106,9 @@ void dump_route(const pst_route_t *r, pst_buf_t *b)
     price(b, "max_price_completion", r->max_price_completion);
     price(b, "max_price_request", r->max_price_request);
     NUM(b, r, params);
+    BOOL(b, r, across_models);
+    quantiles(b, "min_throughput", r->min_throughput);
+    quantiles(b, "max_latency", r->max_latency);
     pst_buf_putc(b, '}');
 }
 

@@ -158,6 +158,15 @@ static double price(sample_t *s, double typical)
     return s->shape == SAMPLE_LEAST ? -1 : typical;
 }
 
+static void quantiles(sample_t *s, double typical, double ret[PST_QUANTILES])
+{
+    bool some = s->shape == SAMPLE_MOST || s->shape == SAMPLE_RANDOM;
+    for (int i = 0; i < PST_QUANTILES; i++) {
+        double v = some ? price(s, typical * (i + 1)) : 0;
+        ret[i] = v > 0 ? v : 0;
+    }
+}
+
 void sample_route(sample_t *s, pst_route_t *ret)
 {
     memset(ret, 0, sizeof *ret);
@@ -175,6 +184,9 @@ void sample_route(sample_t *s, pst_route_t *ret)
     ret->max_price_completion = price(s, 1.75);
     ret->max_price_request = price(s, 0);
     ret->params = u32(s, PST_PARAM_TOOLS | PST_PARAM_SEED);
+    ret->across_models = s->shape != SAMPLE_LEAST && s->shape != SAMPLE_TYPICAL && yes(s, false);
+    quantiles(s, 25, ret->min_throughput);
+    quantiles(s, 1.5, ret->max_latency);
 }
 
 static pst_view_t route_bytes(sample_t *s)

@@ -20,6 +20,8 @@ static const struct {
     {"values/route", "prices as integers", "[[] [] [] [] [] true true false false 0 1 nil 0 0]"},
     {"values/route", "a price as float32",
      "[[] [] [] [] [] true true false false 0 nil !ca3f000000 nil 0]"},
+    {"values/route", "speed wished as integers",
+     "[[] [] [] [] [] true true false false 2 nil nil nil 0 true [25 nil nil 5] [nil nil 3 nil]]"},
 };
 
 static const struct {
@@ -139,6 +141,8 @@ static const struct {
      PST_E_MALFORMED},
     {"values/route", "an unknown sort", "[[] [] [] [] [] true true false false 4 nil nil nil 0]",
      PST_E_MALFORMED},
+    {"values/route", "speed without its quantiles",
+     "[[] [] [] [] [] true true false false 0 nil nil nil 0 true [25 nil nil]]", PST_E_MALFORMED},
     {"values/route", "too many models",
      "[[@9 \"m\"] [] [] [] [] true true false false 0 nil nil nil 0]", PST_E_MALFORMED},
     {"values/route", "too many names",

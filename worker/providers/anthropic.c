@@ -466,6 +466,7 @@ const pst_provider_t pst_provider_anthropic = {
     .name = "anthropic",
     .auth = PST_AUTH_X_API_KEY,
     .urls = 1u << PST_URL_CHAT,
+    .params = PST_PARAM_TOOLS | PST_PARAM_RESPONSE_FORMAT | PST_PARAM_IMAGES | PST_PARAM_REASONING,
     .build = build,
     .read = read_answer,
 };

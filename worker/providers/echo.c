@@ -192,6 +192,7 @@ const pst_provider_t pst_provider_echo = {
     .auth = PST_AUTH_NONE,
     .urls = 1u << PST_URL_CHAT | 1u << PST_URL_RESPONSES | 1u << PST_URL_EMBEDDINGS |
             1u << PST_URL_COMPLETIONS,
+    .params = PST_PARAMS_ALL,
     .internal = true,
     .build = build,
     .read = read_answer,

@@ -774,6 +774,7 @@ const pst_provider_t pst_provider_gemini = {
     .name = "gemini",
     .auth = PST_AUTH_GOOG_KEY,
     .urls = 1u << PST_URL_CHAT | 1u << PST_URL_EMBEDDINGS,
+    .params = PST_PARAMS_ALL & ~(uint32_t)PST_PARAM_LOGIT_BIAS,
     .build = build,
     .read = read_answer,
 };

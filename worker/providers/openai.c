@@ -465,6 +465,7 @@ const pst_provider_t pst_provider_openai = {
     .auth = PST_AUTH_BEARER,
     .urls = 1u << PST_URL_CHAT | 1u << PST_URL_RESPONSES | 1u << PST_URL_EMBEDDINGS |
             1u << PST_URL_COMPLETIONS,
+    .params = PST_PARAMS_ALL,
     .build = build,
     .read = read_answer,
 };

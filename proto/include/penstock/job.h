@@ -22,6 +22,25 @@ typedef enum pst_url {
     PST_URL_COUNT
 } pst_url_t;
 
+/* What a body may ask of an endpoint that not every one can do, by bit. */
+#define PST_PARAM_LIST(X)                                                                          \
+    X(TOOLS, 0, "tools")                                                                           \
+    X(RESPONSE_FORMAT, 1, "response_format")                                                       \
+    X(IMAGES, 2, "images")                                                                         \
+    X(LOGPROBS, 3, "logprobs")                                                                     \
+    X(SEED, 4, "seed")                                                                             \
+    X(PENALTIES, 5, "penalties")                                                                   \
+    X(LOGIT_BIAS, 6, "logit_bias")                                                                 \
+    X(N, 7, "n")                                                                                   \
+    X(REASONING, 8, "reasoning")
+
+typedef enum pst_param {
+#define X(name, bit, text) PST_PARAM_##name = 1u << (bit),
+    PST_PARAM_LIST(X)
+#undef X
+} pst_param_t;
+#define PST_PARAMS_ALL 0x1ffu
+
 /* How a job ended.  The names appear in results as penstock.status. */
 #define PST_JOB_STATUS_LIST(X)                                                                     \
     X(COMPLETED, 1, "completed")                                                                   \
