@@ -241,8 +241,12 @@ typedef struct pst_core_endpoint_state {
     bool parked;
     uint8_t cause;
     pst_ns_t until;
+    uint8_t uptime_tier;         /* 0: 95 % of its calls worked, or too few were made; 1: 80 %; 2: fewer */
+    bool measured;               /* calls enough for these two, of the last five minutes */
+    double latency_s, tokens_per_s; /* medians */
+    double input_ratio;          /* real input tokens to the submitters' estimates */
 } pst_core_endpoint_state_t;
 /* i-th endpoint; false past the last. */
-bool pst_core_endpoint_at(const pst_core_t *c, uint32_t i, pst_core_endpoint_state_t *ret);
+bool pst_core_endpoint_at(pst_core_t *c, uint32_t i, pst_core_endpoint_state_t *ret);
 
 #endif

@@ -374,15 +374,18 @@ double endpoint_cost(const endpoint_t *e, uint64_t input, uint64_t cached, uint6
                                            (double)output * e->price_output);
 }
 
-bool pst_core_endpoint_at(const pst_core_t *c, uint32_t i, pst_core_endpoint_state_t *ret)
+bool pst_core_endpoint_at(pst_core_t *c, uint32_t i, pst_core_endpoint_state_t *ret)
 {
     if (i >= c->endpoints_n)
         return false;
     const endpoint_t *e = c->endpoints[i];
     const provider_t *p = c->providers[e->provider];
     const rest_t *r = p->rest.parked ? &p->rest : &e->rest;
+    standing_t s = health_standing(c, e);
     *ret = (pst_core_endpoint_state_t){.name = endpoint_name(c, i), .in_flight = e->in_flight, .room = p->room,
-                                       .parked = r->parked, .cause = r->cause, .until = r->until};
+                                       .parked = r->parked, .cause = r->cause, .until = r->until,
+                                       .uptime_tier = s.tier, .measured = s.measured, .latency_s = s.latency[0],
+                                       .tokens_per_s = s.throughput[0], .input_ratio = estimate_ratio(e)};
     return true;
 }
 
@@ -405,6 +408,7 @@ void endpoint_free_all(pst_core_t *c)
         free(e->quantization);
         free(e->variant);
         free(e->health);
+        free(e->usage);
         free(e->routes);
         free(e);
     }

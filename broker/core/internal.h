@@ -32,7 +32,6 @@
 #define APPENDS_KEPT_MAX 64           /* used ones whose memory is kept for the next */
 #define APPEND_JOBS_MAX 1024
 #define APPEND_BYTES_MAX (4u << 20)
-#define OUTPUT_TOKENS_DEFAULT 256     /* reserved where a job names no max_tokens */
 #define RETRY_BASE (500 * PST_MS)
 #define RETRY_MAX (60 * PST_SEC)
 #define THROTTLE_BASE (1 * PST_SEC)
@@ -74,6 +73,7 @@ typedef struct bucket {
 typedef enum tier { TIER_NORMAL, TIER_LATER, TIER_LAST } tier_t;
 
 typedef struct health health_t; /* health.c */
+typedef struct usage usage_t;   /* estimate.c */
 
 /* What is concluded from the calls of the last minutes. */
 typedef struct standing {
@@ -115,6 +115,7 @@ typedef struct endpoint {
     char *quantization, *variant;
     bool on;
     health_t *health;     /* NULL: no call yet */
+    usage_t *usage;       /* NULL: no answer yet */
     bucket_t *bucket;
     rest_t rest;
     uint32_t *routes;     /* that have it as a candidate */
@@ -151,10 +152,15 @@ struct route {
     char key[16];
 };
 
-/* Estimates of one job while its pack is open. */
+/* What the submitter says of one job, while its pack is open. */
 typedef struct slot {
-    uint32_t input, output;
+    uint32_t input;        /* estimated tokens */
+    uint32_t output_limit; /* tokens; 0: the request names none */
 } slot_t;
+
+typedef struct tokens {
+    uint32_t input, output;
+} tokens_t;
 
 #define HOLDERS_MAX 8
 
@@ -198,7 +204,8 @@ struct job {
     bool remembered;      /* the store has a RETRY of it */
     uint32_t endpoint;    /* RUNNING: where; else the last one, to be avoided; NONE */
     struct worker *worker;/* RUNNING */
-    uint32_t input, output; /* reserved tokens */
+    tokens_t reserved;    /* none: adopted after a restart */
+    uint32_t estimate;    /* of its input, by the submitter */
     uint64_t cost_nano;   /* reserved */
     uint64_t cost_spent;  /* of failed attempts that were billed */
     pst_ns_t started;
@@ -447,13 +454,18 @@ void job_leave_worker(pst_core_t *c, job_t *j);  /* RUNNING -> limbo; budgets re
 route_t *route_get(pst_core_t *c, pst_url_t url, pst_view_t bytes, bool known, pst_err_t *ret_err);
 void route_put(pst_core_t *c, route_t *r);
 void route_resolve(pst_core_t *c, route_t *r);
-/* Candidate for a job of so many tokens, NULL: none can now.  given_up: models not to be used; avoid: an endpoint only
- * to be used if there is no other.  *ret_hopeless: none ever will. */
-const candidate_t *route_pick(pst_core_t *c, route_t *r, uint8_t given_up, uint32_t avoid, uint32_t input,
-                              uint32_t output, bool *ret_hopeless);
+/* Candidate for such a job, NULL: none can now.  given_up: models not to be used; avoid: an endpoint only to be used if
+ * there is no other.  *ret_hopeless: none ever will. */
+const candidate_t *route_pick(pst_core_t *c, route_t *r, uint8_t given_up, uint32_t avoid, const slot_t *job,
+                              bool *ret_hopeless);
 /* given_up with the model that this endpoint was tried for. */
 uint8_t route_give_up(const route_t *r, uint8_t given_up, uint32_t endpoint);
 bool route_has_more(const route_t *r, uint8_t given_up);
+
+/* estimate.c: how many tokens a call will take */
+tokens_t estimate_tokens(const endpoint_t *e, const slot_t *s);
+void estimate_learn(endpoint_t *e, uint32_t estimated, const pst_outcome_t *o);
+double estimate_ratio(const endpoint_t *e); /* real input tokens to estimated ones */
 
 /* health.c: how an endpoint has done lately */
 void health_note(pst_core_t *c, endpoint_t *e, const pst_outcome_t *o);

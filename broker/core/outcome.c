@@ -512,7 +512,7 @@ static void settle_budgets(pst_core_t *c, const news_t *n)
     const pst_outcome_t *o = n->o;
     endpoint_t *e = c->endpoints[n->endpoint];
     bucket_t *both[2] = {c->providers[e->provider]->bucket, e->bucket};
-    uint64_t reserved = (uint64_t)n->job->input + n->job->output, real = (uint64_t)o->input_tokens + o->output_tokens;
+    uint64_t reserved = (uint64_t)n->job->reserved.input + n->job->reserved.output, real = (uint64_t)o->input_tokens + o->output_tokens;
     for (int i = 0; i < 2; i++) {
         if (o->verdict == PST_VERDICT_RETURNED)
             bucket_unspend(both[i], reserved);
@@ -566,8 +566,10 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
         return;
     }
     count_call(c, n);
-    if (j->input || j->output) /* neither: adopted after a restart, nothing was reserved here */
+    if (j->reserved.input || j->reserved.output) {
         settle_budgets(c, n);
+        estimate_learn(c->endpoints[n->endpoint], j->estimate, o);
+    }
     job_leave_worker(c, j);
     j->endpoint = n->endpoint;
     if (n->batch->drain != PST_DRAIN_NONE && o->verdict != PST_VERDICT_DONE && o->verdict != PST_VERDICT_FINAL) {

@@ -61,7 +61,7 @@ void pack_open(pst_core_t *c, batch_t *b, uint32_t pack, const pst_pack_headers_
     l->slots = pst_alloc(p->jobs * sizeof *l->slots);
     for (uint32_t i = 0; i < p->jobs; i++) {
         l->slots[i].input = h->jobs[i].input_tokens;
-        l->slots[i].output = h->jobs[i].output_tokens ? h->jobs[i].output_tokens : OUTPUT_TOKENS_DEFAULT;
+        l->slots[i].output_limit = h->jobs[i].output_tokens;
     }
     c->open_bytes += held_bytes(l);
     c->gauge.packs_open++;

@@ -307,21 +307,25 @@ typedef struct seeker {
     route_t *route;
     uint8_t given_up;
     uint32_t avoid;
-    uint32_t input, output;
+    const slot_t *job;
 } seeker_t;
 
 static bool can_take(const seeker_t *s, const candidate_t *k)
 {
     pst_core_t *c = s->c;
     endpoint_t *e = c->endpoints[k->endpoint];
-    uint64_t tokens = (uint64_t)s->input + s->output;
-    return k->endpoint != s->avoid && !is_given_up(s->given_up, k->model) && endpoint_ready(c, e) &&
-           bucket_has(c, c->providers[e->provider]->bucket, tokens) && bucket_has(c, e->bucket, tokens);
+    if (k->endpoint == s->avoid || is_given_up(s->given_up, k->model) || !endpoint_ready(c, e))
+        return false;
+    tokens_t t = estimate_tokens(e, s->job);
+    uint64_t both = (uint64_t)t.input + t.output;
+    return bucket_has(c, c->providers[e->provider]->bucket, both) && bucket_has(c, e->bucket, both);
 }
 
 static double cost_of(const seeker_t *s, const candidate_t *k)
 {
-    return endpoint_cost(s->c->endpoints[k->endpoint], s->input, 0, s->output);
+    const endpoint_t *e = s->c->endpoints[k->endpoint];
+    tokens_t t = estimate_tokens(e, s->job);
+    return endpoint_cost(e, t.input, 0, t.output);
 }
 
 static candidate_t *pick_spread(const seeker_t *s, candidate_t *first, candidate_t *end)
@@ -393,12 +397,12 @@ static candidate_t *pick_avoiding(seeker_t *s, candidate_t *first, candidate_t *
     return k;
 }
 
-const candidate_t *route_pick(pst_core_t *c, route_t *r, uint8_t given_up, uint32_t avoid, uint32_t input,
-                              uint32_t output, bool *ret_hopeless)
+const candidate_t *route_pick(pst_core_t *c, route_t *r, uint8_t given_up, uint32_t avoid, const slot_t *job,
+                              bool *ret_hopeless)
 {
     if (c->now - r->ranked_at >= RANKS_KEEP)
         rank_candidates(c, r);
-    seeker_t s = {.c = c, .route = r, .given_up = given_up, .avoid = avoid, .input = input, .output = output};
+    seeker_t s = {.c = c, .route = r, .given_up = given_up, .avoid = avoid, .job = job};
     *ret_hopeless = !route_has_more(r, given_up);
     candidate_t *end = r->candidates + r->candidates_n;
     for (candidate_t *first = r->candidates, *next; first < end; first = next) {

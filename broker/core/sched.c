@@ -364,7 +364,7 @@ static bool over_budget(const batch_t *b, uint64_t cost)
     return b->max_cost_nano && b->cost_spent + b->cost_reserved + cost > b->max_cost_nano;
 }
 
-static void start(run_t *r, group_t *g, job_t *j, uint32_t input, uint32_t output, uint64_t cost)
+static void start(run_t *r, group_t *g, job_t *j, tokens_t tokens, uint64_t cost)
 {
     pst_core_t *c = r->c;
     endpoint_t *e = g->endpoint;
@@ -372,8 +372,7 @@ static void start(run_t *r, group_t *g, job_t *j, uint32_t input, uint32_t outpu
     j->state = JOB_RUNNING;
     j->endpoint = e->id;
     j->worker = g->pool->worker;
-    j->input = input;
-    j->output = output;
+    j->reserved = tokens;
     j->cost_nano = cost;
     j->dispatch++;
     j->started = c->now;
@@ -382,14 +381,15 @@ static void start(run_t *r, group_t *g, job_t *j, uint32_t input, uint32_t outpu
     e->in_flight++;
     p->in_flight++;
     pool_take(c, g->pool);
-    bucket_spend(c, p->bucket, (uint64_t)input + output);
-    bucket_spend(c, e->bucket, (uint64_t)input + output);
+    uint64_t both = (uint64_t)tokens.input + tokens.output;
+    bucket_spend(c, p->bucket, both);
+    bucket_spend(c, e->bucket, both);
     j->batch->running++;
     c->gauge.jobs_running++;
     j->batch->cost_reserved += cost;
     g->slots[g->n++] = (pst_task_slot_t){j->slot, j->dispatch};
     c->step_jobs++;
-    r->flow->deficit -= (int64_t)input + output;
+    r->flow->deficit -= (int64_t)both;
 }
 
 typedef enum sent { SENT, SENT_BLOCKED, SENT_HOPELESS, SENT_BUDGET } sent_t;
@@ -401,19 +401,20 @@ static sent_t send_one(run_t *r, job_t *j, uint16_t slot)
     batch_t *b = r->flow->batch;
     const slot_t *s = &b->packs[r->pack].live->slots[slot];
     bool hopeless;
-    const candidate_t *k = route_pick(c, r->flow->route, j ? j->given_up : 0, j ? j->endpoint : NONE, s->input,
-                                      s->output, &hopeless);
+    const candidate_t *k = route_pick(c, r->flow->route, j ? j->given_up : 0, j ? j->endpoint : NONE, s, &hopeless);
     if (!k)
         return hopeless ? SENT_HOPELESS : SENT_BLOCKED;
     endpoint_t *e = c->endpoints[k->endpoint];
-    uint64_t cost = (uint64_t)endpoint_cost(e, s->input, 0, s->output);
+    tokens_t tokens = estimate_tokens(e, s);
+    uint64_t cost = (uint64_t)endpoint_cost(e, tokens.input, 0, tokens.output);
     if (over_budget(b, cost))
         return SENT_BUDGET;
     group_t *g = group_for(r, e, k->model);
     PST_ASSERT(g); /* endpoint_ready: the provider's pools have room */
     if (!j)
         j = job_new(c, b, r->pack, slot);
-    start(r, g, j, s->input, s->output, cost);
+    j->estimate = s->input;
+    start(r, g, j, tokens, cost);
     return SENT;
 }
 

@@ -122,7 +122,7 @@ static void adopt(pst_core_t *c, worker_t *w, const pst_task_ref_t *ref)
     j->dispatch = ref->dispatch;
     j->worker = w;
     j->started = c->now;
-    j->input = j->output = 0;
+    j->reserved = (tokens_t){0, 0};
     occupy(c, w, j, only_endpoint(c, w, c->routes[p->route]));
     pst_link_before(&w->running, &j->link);
     b->running++;

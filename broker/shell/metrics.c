@@ -70,13 +70,28 @@ static void label(pst_buf_t *out, const char *name, pst_view_t v)
     pst_buf_putc(out, '"');
 }
 
-static void endpoint_line(pst_buf_t *out, const char *what, const pst_core_endpoint_state_t *e, uint64_t value)
+static void endpoint_line(pst_buf_t *out, const char *what, const pst_core_endpoint_state_t *e, double value)
 {
     pst_buf_printf(out, "penstock_broker_endpoint_%s{", what);
     label(out, "provider", e->name.provider);
     pst_buf_putc(out, ',');
     label(out, "model", e->name.model);
-    pst_buf_printf(out, "} %llu\n", (unsigned long long)value);
+    pst_buf_printf(out, "} %.6g\n", value);
+}
+
+static void speeds(const pst_broker_t *b, pst_buf_t *out)
+{
+    pst_core_endpoint_state_t e;
+    pst_buf_puts(out, "# HELP penstock_broker_endpoint_latency_seconds median of a whole call, of the last five minutes\n"
+                      "# TYPE penstock_broker_endpoint_latency_seconds gauge\n");
+    for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
+        if (e.measured)
+            endpoint_line(out, "latency_seconds", &e, e.latency_s);
+    pst_buf_puts(out, "# HELP penstock_broker_endpoint_tokens_per_second median of output tokens over the whole call\n"
+                      "# TYPE penstock_broker_endpoint_tokens_per_second gauge\n");
+    for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
+        if (e.measured)
+            endpoint_line(out, "tokens_per_second", &e, e.tokens_per_s);
 }
 
 static void endpoints(const pst_broker_t *b, pst_buf_t *out)
@@ -90,6 +105,15 @@ static void endpoints(const pst_broker_t *b, pst_buf_t *out)
                       "# TYPE penstock_broker_endpoint_parked gauge\n");
     for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
         endpoint_line(out, "parked", &e, e.parked);
+    pst_buf_puts(out, "# HELP penstock_broker_endpoint_uptime_tier 0: normal, 1: 80 to 94 % of calls work, 2: fewer\n"
+                      "# TYPE penstock_broker_endpoint_uptime_tier gauge\n");
+    for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
+        endpoint_line(out, "uptime_tier", &e, e.uptime_tier);
+    pst_buf_puts(out, "# HELP penstock_broker_endpoint_input_ratio input tokens used over input tokens estimated\n"
+                      "# TYPE penstock_broker_endpoint_input_ratio gauge\n");
+    for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
+        endpoint_line(out, "input_ratio", &e, e.input_ratio);
+    speeds(b, out);
 }
 
 static void link_lines(pst_buf_t *out, const char *name, const char *type, const char *help, uint64_t clients,

@@ -176,6 +176,7 @@ world_t *world_new(void)
     world_t *w = calloc(1, sizeof *w);
     w->wall_ms = 1000000;
     w->now = PST_SEC;
+    w->output_limit = 100;
     pst_arena_init(&w->arena, 0);
     w->core = pst_core_new(&(pst_core_opts_t){.seed = 7});
     configure_limited(w, 0);
@@ -227,7 +228,7 @@ void send_pack(world_t *w, const wish_t *x, uint32_t pack)
         h[i].index = pack * jobs + i;
         h[i].custom_id = pst_arena_printf(&w->arena, "id-%u", h[i].index);
         h[i].input_tokens = 100;
-        h[i].output_tokens = 100;
+        h[i].output_tokens = w->output_limit;
         h[i].body_bytes = 2;
         if (x->reject) {
             h[i].reject = PST_CAUSE_LINE_JSON;
@@ -306,7 +307,7 @@ void outcome_from(world_t *w, pst_peer_t worker, const task_t *t, say_t s)
                        .wait_ms = s.wait_ms, .whole_provider = s.whole, .latency_us = s.latency_us ? s.latency_us : 5000,
                        .body_bytes = 2};
     if (s.verdict == PST_VERDICT_DONE) {
-        o.input_tokens = 10;
+        o.input_tokens = s.input_tokens ? s.input_tokens : 10;
         o.output_tokens = s.output_tokens ? s.output_tokens : 20;
     }
     pst_outcome_group_t g = {.batch = t->ref.batch, .segment = t->ref.segment, .endpoints = &name, .endpoints_n = 1,

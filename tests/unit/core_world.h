@@ -51,6 +51,7 @@ typedef struct world {
     uint32_t deletes;
     pst_core_pool_t pools[8]; /* of a worker that says hello: room for `jobs` in each */
     uint32_t pools_n;
+    uint32_t output_limit; /* of jobs to be submitted; 100 at first */
 } world_t;
 
 /* What is submitted: zeros and NULL are the usual. */
@@ -72,7 +73,7 @@ typedef struct say {
     uint64_t wait_ms;
     bool whole;
     uint64_t latency_us;    /* 0: 5 ms */
-    uint32_t output_tokens; /* of DONE; 0: 20 */
+    uint32_t input_tokens, output_tokens; /* of DONE; 0: 10 and 20 */
 } say_t;
 
 extern const pst_id_t ID;
