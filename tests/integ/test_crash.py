@@ -2,15 +2,17 @@
 
 PST_NIGHTLY=1 kills at twenty random moments each; otherwise one.  PST_SEED repeats the moments.
 """
+import json
 import os
 import random
 import signal
 import time
 
-from harness import NIGHTLY, Case, line, main, wait_for, write_lines
+from harness import NIGHTLY, Case, line, main, text_of, wait_for, write_lines
 
 JOBS = 8000
 ROUNDS = 20 if NIGHTLY else 1
+READ_JOBS, READ_BYTES = 3000, 8192  # letters that do not compress below half: 12 MiB, of which 2 are fetched at a time
 SEED = int(os.environ.get("PST_SEED", random.SystemRandom().randrange(1 << 32)))
 
 
@@ -85,6 +87,29 @@ class Crash(Case):
             self.check_every_job_once(self.c.results(batch), JOBS)
             self.assertEqual(self.p.stats()["repeated_texts"], 0)
             self.c.run("delete", batch)
+
+    def test_reading(self):
+        """The reader of results is in the middle, with more asked for ahead: it goes on where it was."""
+        p = self.provider()
+        self.c = self.cluster(p, limits="concurrency: 200")
+        noise = [self.random.randbytes(READ_BYTES // 2).hex() for _ in range(READ_JOBS)]
+        path = write_lines(os.path.join(self.c.dir, "long.jsonl"), (line(i, text=t) for i, t in enumerate(noise)))
+        batch = self.c.run("submit", path).stdout.strip()
+        self.c.wait(batch)
+        for victim in ("penstock-broker", "redis-server"):
+            reader = self.c.popen("results", batch)
+            results = []
+            for text in reader.stdout:
+                results.append(json.loads(text))
+                # all that was read and asked for ahead is less than what lies between two kills
+                if len(results) in (READ_JOBS // 8, READ_JOBS // 2):
+                    self.c.kill(victim)
+            self.assertEqual(reader.wait(timeout=60), 0, reader.stderr.read())
+            reader.stderr.close()
+            reader.stdout.close()
+            self.check_every_job_once(results, READ_JOBS, texts=False)
+            for r in results:
+                self.assertEqual(text_of(r), f"echo:{noise[int(r['custom_id'].split('-')[1])]}")
 
 
 if __name__ == "__main__":
