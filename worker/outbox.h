@@ -5,10 +5,14 @@
  *                          +---- rewind ----+   the session ended: to be sent again
  *
  * Outcomes are gathered into OUTCOMES messages.  A message gets its number when it is to be sent first, and from
- * then on neither number nor contents change, so that the broker can tell one that comes twice.  As with Nagle's rule a message goes at once when none is
- * unacknowledged; else outcomes gather until an ACK comes or the message is full.  At most
- * PST_OUTBOX_WINDOW messages are unacknowledged at a time.  What is urgent, outcomes of batches of high priority,
- * gathers apart, goes before all that was never sent, and has places of its own beyond the window.
+ * then on neither number nor contents change, so that the broker can tell one that comes twice.  As with Nagle's rule
+ * a message goes at once when none is unacknowledged; else outcomes gather until an ACK comes or the message is full.
+ * At most PST_OUTBOX_WINDOW messages are unacknowledged at a time.  What is urgent, outcomes of batches of high
+ * priority, gathers apart, goes before all that was never sent, and has places of its own beyond the window.
+ *
+ * Bodies are compressed as well as there is time.  A worker that ends some hundreds of calls a second has all of it,
+ * and Redis is to keep the least; one that ends tens of thousands has none.  So a share of the time is for doing it
+ * thoroughly, and what comes when that is used up, or is urgent, is compressed fast.
  *
  * Memory is bounded by the caller: when pst_outbox_full says so it makes no new calls; those in flight
  * still find room. */
@@ -29,6 +33,8 @@ typedef struct pst_outbox pst_outbox_t;
 pst_outbox_t *pst_outbox_new(void);
 void pst_outbox_destroy(pst_outbox_t **o);
 
+/* What time it is from now on.  It may stand still while much is added. */
+void pst_outbox_set_now(pst_outbox_t *b, pst_ns_t now);
 /* Copies all that `o` points to.  o->endpoint, body_offset and body_bytes are set here. */
 void pst_outbox_add(pst_outbox_t *b, bool urgent, const pst_id_t *batch, uint32_t segment,
                     const pst_endpoint_name_t *endpoint, const pst_outcome_t *o, pst_view_t body);

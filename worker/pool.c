@@ -23,7 +23,7 @@ typedef struct endpoint {
     pst_link_t link;
     uint32_t refs;
     uint32_t max_output, flags;
-    pst_view_t model; /* into text */
+    pst_endpoint_name_t name; /* into the pool's name and `text` */
     char text[];
 } endpoint_t;
 
@@ -104,11 +104,12 @@ static endpoint_t *endpoint_of(pool_t *pool, const pst_task_group_t *g)
     pst_view_t model = g->endpoint.model;
     for (pst_link_t *l = pool->endpoints.next; l != &pool->endpoints; l = l->next) {
         endpoint_t *e = PST_CONTAINER(l, endpoint_t, link);
-        if (e->max_output == g->max_output && e->flags == g->flags && pst_view_eq(e->model, model))
+        if (e->max_output == g->max_output && e->flags == g->flags && pst_view_eq(e->name.model, model))
             return e;
     }
     endpoint_t *e = pst_alloc(sizeof *e + model.n);
-    *e = (endpoint_t){.max_output = g->max_output, .flags = g->flags, .model = pst_view(e->text, model.n)};
+    *e = (endpoint_t){.max_output = g->max_output, .flags = g->flags,
+                      .name = {pst_view_str(pool->name), pst_view(e->text, model.n)}};
     if (model.n)
         memcpy(e->text, model.p, model.n);
     pst_link_before(&pool->endpoints, &e->link);
@@ -223,9 +224,8 @@ static void leave_pool(pst_run_t *r, bool live)
 
 static void end_run(pst_run_t *r, bool live, const pst_reading_t *reading, uint64_t latency_us)
 {
-    pst_endpoint_name_t name = {pst_view_str(r->pool->name), r->endpoint->model};
     pst_task_slot_t s = {r->slot, r->dispatch};
-    put_outcome(r->pools, r->pack, s, &name, reading, latency_us);
+    put_outcome(r->pools, r->pack, s, &r->endpoint->name, reading, latency_us);
     leave_pool(r, live);
     free_run(r);
 }
@@ -272,7 +272,7 @@ static const char *prepare(pst_run_t *r, pst_task_t *ret)
     *ret = (pst_task_t){
         .url = (pst_url_t)r->pack->headers.url,
         .body = &p->tape,
-        .endpoint = {r->endpoint->model, r->endpoint->max_output, r->endpoint->flags},
+        .endpoint = {r->endpoint->name.model, r->endpoint->max_output, r->endpoint->flags},
         .random = pst_rng_next(&p->rng),
         .wall_s = p->wall_ms / 1000,
         .answer_bytes = r->pool->answer_bytes,

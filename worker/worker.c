@@ -13,8 +13,9 @@
 #define PACKS_BYTES_MAX ((size_t)512 << 20)
 #define PACKS_BYTES_FULL (PACKS_BYTES_MAX / 4 * 3)
 #define PACKS_BYTES_ROOMY (PACKS_BYTES_MAX / 2)
-/* Of starting runs: answering echoes must not keep the sockets waiting. */
-#define STEPS_PER_TURN 32
+/* Of starting runs, a hundred or so: what is urgent waits for the end of a turn, coming and going.  With ten times as
+ * many, one job beside a million took 9 ms instead of 5, and no more were run. */
+#define STEPS_PER_TURN 4
 /* What is left for acknowledgements after the calls were cut. */
 #define CUT_GRACE PST_SEC
 
@@ -252,6 +253,7 @@ static pst_ns_t work(pst_worker_t *w, pst_ns_t now)
 static pst_ns_t turn(void *arg, pst_ns_t now)
 {
     pst_worker_t *w = arg;
+    pst_outbox_set_now(w->outbox, now);
     pst_session_read(w->session, now);
     pst_ns_t next = work(w, now);
     watch_packs(w);

@@ -15,6 +15,10 @@ void pst_compressor_destroy(pst_compressor_t **c);
 /* `text`, which is of `parts` bodies, compressed over `out` (what was in it is lost); or `text` itself where that is
  * shorter or there is no memory.  *ret_codec says which. */
 pst_view_t pst_compress(pst_compressor_t *c, pst_view_t text, uint32_t parts, pst_buf_t *out, pst_codec_t *ret_codec);
+/* The same for who knows how much time there is: to two thirds of that in twice the time, or to four thirds of it in
+ * less than half. */
+pst_view_t pst_compress_small(pst_compressor_t *c, pst_view_t text, pst_buf_t *out, pst_codec_t *ret_codec);
+pst_view_t pst_compress_fast(pst_compressor_t *c, pst_view_t text, pst_buf_t *out, pst_codec_t *ret_codec);
 
 pst_decompressor_t *pst_decompressor_new(void);
 void pst_decompressor_destroy(pst_decompressor_t **d);

@@ -42,9 +42,14 @@ static inline bool pst_put_limit(msgpack_packer *k, size_t n, size_t max)
     return n <= max;
 }
 
+/* Most numbers take the one byte that they are. */
 static inline void pst_put_uint(msgpack_packer *k, uint64_t v)
 {
-    msgpack_pack_uint64(k, v);
+    char byte = (char)v;
+    if (v < 0x80)
+        (void)pst_put_bytes(k->data, &byte, 1);
+    else
+        msgpack_pack_uint64(k, v);
 }
 
 static inline void pst_put_bool(msgpack_packer *k, bool v)

@@ -118,7 +118,7 @@ static void make_result_pack(bare_t *b, pack_t *p, uint32_t first)
     }
     pst_codec_t codec;
     pst_compressor_t *c = pst_compressor_new();
-    pst_view_t bytes = pst_compress(c, pst_buf_view(&text), p->jobs, &packed, &codec);
+    pst_view_t bytes = pst_compress_fast(c, pst_buf_view(&text), &packed, &codec);
     pst_compressor_destroy(&c);
     pst_endpoint_name_t endpoint = {PST_VIEW_LIT("echo"), PST_VIEW_LIT("bench")};
     pst_result_blob_t blob = {(uint8_t)codec, (uint32_t)text.n, bytes};

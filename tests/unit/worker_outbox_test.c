@@ -183,7 +183,7 @@ static void test_compressed_when_it_helps(void **state)
     add(b, &batch_b, 0, 0, "m", pst_view(noise, sizeof noise));
     const pst_msg_outcomes_t *m = pst_outbox_next(b);
     const pst_result_blob_t *packed = &m->groups[0].blob, *raw = &m->groups[1].blob;
-    assert_int_equal(packed->codec, PST_CODEC_LZ4);
+    assert_int_equal(packed->codec, PST_CODEC_ZSTD);
     assert_int_equal(packed->text_bytes, sizeof same);
     assert_true(packed->bytes.n < 100);
     char back[4096];
@@ -193,6 +193,93 @@ static void test_compressed_when_it_helps(void **state)
     assert_memory_equal(back, same, sizeof back);
     assert_int_equal(raw->codec, PST_CODEC_RAW);
     assert_int_equal(raw->bytes.n, sizeof noise);
+    pst_outbox_destroy(&b);
+}
+
+/* Adds a text of that length, has it sent and acknowledged; how it was compressed.  It must come back as it was. */
+static pst_codec_t codec_of(pst_outbox_t *b, pst_ns_t now, bool urgent, size_t n)
+{
+    static char text[1 << 20], back[1 << 20];
+    static uint32_t texts;
+    assert_true(n <= sizeof text);
+    for (size_t i = 0; i < n; i++)
+        text[i] = (char)('a' + i % 23 + (i / 23 + texts) % 3);
+    texts++;
+    pst_endpoint_name_t e = {PST_VIEW_LIT("p"), PST_VIEW_LIT("m")};
+    pst_outcome_t o = {.dispatch = 1, .verdict = PST_VERDICT_DONE};
+    pst_outbox_set_now(b, now);
+    pst_outbox_add(b, urgent, &batch_a, 0, &e, &o, pst_view(text, n));
+    const pst_msg_outcomes_t *m = pst_outbox_next(b);
+    assert_non_null(m);
+    const pst_result_blob_t *blob = &m->groups[0].blob;
+    assert_int_equal(blob->text_bytes, n);
+    pst_decompressor_t *d = pst_decompressor_new();
+    assert_int_equal(pst_decompress(d, blob->codec, blob->bytes, back, n), PST_OK);
+    pst_decompressor_destroy(&d);
+    assert_memory_equal(back, text, n);
+    pst_codec_t codec = (pst_codec_t)blob->codec;
+    uint64_t number = m->number;
+    pst_outbox_sent(b);
+    assert_true(pst_outbox_ack(b, number));
+    return codec;
+}
+
+/* How many texts in a row are compressed thoroughly at that time. */
+static uint32_t thorough_at(pst_outbox_t *b, pst_ns_t now, size_t n)
+{
+    uint32_t texts = 0;
+    while (codec_of(b, now, false, n) == PST_CODEC_ZSTD)
+        texts++;
+    return texts;
+}
+
+/* 16 KiB with what it takes to begin: 8 ms of its share of the time. */
+#define TEXT ((size_t)14 << 10)
+
+static void test_thorough_while_there_is_time(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    pst_ns_t now = 5 * PST_SEC;
+    assert_int_equal(thorough_at(b, now, TEXT), 4);
+    assert_int_equal(codec_of(b, now, false, TEXT), PST_CODEC_LZ4);
+    now += 5 * PST_MS;
+    assert_int_equal(thorough_at(b, now, TEXT), 1);
+    now += 3600 * PST_SEC;
+    assert_int_equal(thorough_at(b, now, TEXT), 4); /* no more is saved */
+    pst_outbox_destroy(&b);
+}
+
+/* With never a pause, all that is more than the share is fast. */
+static void test_thorough_has_its_share(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    uint32_t thorough = 0;
+    for (uint32_t ms = 0; ms < 1000; ms++)
+        thorough += codec_of(b, 5 * PST_SEC + ms * PST_MS, false, TEXT) == PST_CODEC_ZSTD;
+    assert_in_range(thorough, 1000 / 8, 1000 / 8 + 4);
+    pst_outbox_destroy(&b);
+}
+
+/* It is done well, longer though it takes than was saved; then the others pay. */
+static void test_thorough_is_overdrawn(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    pst_ns_t now = 5 * PST_SEC;
+    assert_int_equal(codec_of(b, now, false, 1 << 20), PST_CODEC_ZSTD);
+    assert_int_equal(codec_of(b, now + 450 * PST_MS, false, TEXT), PST_CODEC_LZ4);
+    assert_int_equal(codec_of(b, now + 550 * PST_MS, false, TEXT), PST_CODEC_ZSTD);
+    pst_outbox_destroy(&b);
+}
+
+static void test_urgent_is_fast(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    assert_int_equal(codec_of(b, 5 * PST_SEC, true, TEXT), PST_CODEC_LZ4);
+    assert_int_equal(thorough_at(b, 5 * PST_SEC, TEXT), 4); /* and uses nothing */
     pst_outbox_destroy(&b);
 }
 
@@ -269,7 +356,11 @@ static void test_urgent_goes_first(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_urgent_goes_first),
+    cmocka_unit_test(test_urgent_goes_first),
+    cmocka_unit_test(test_thorough_while_there_is_time),
+    cmocka_unit_test(test_thorough_has_its_share),
+    cmocka_unit_test(test_thorough_is_overdrawn),
+    cmocka_unit_test(test_urgent_is_fast),
     cmocka_unit_test(test_sent_at_once_then_gathered),
     cmocka_unit_test(test_full_message_does_not_wait),
     cmocka_unit_test(test_window),

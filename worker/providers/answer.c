@@ -34,16 +34,18 @@ void pst_put_call_id(pst_buf_t *b, const pst_task_t *task, const pst_json_t *j, 
 
 void pst_answer_end(pst_buf_t *b, const pst_usage_t *u)
 {
-    pst_buf_puts(b, ",\"usage\":{");
-    pst_put_count(b, "prompt_tokens", u->input);
-    pst_put_count(b, "completion_tokens", u->output);
-    pst_put_count(b, "total_tokens", u->input + u->output);
-    pst_buf_puts(b, ",\"prompt_tokens_details\":{");
-    pst_put_count(b, "cached_tokens", u->cached);
+    pst_buf_puts(b, ",\"usage\":{\"prompt_tokens\":");
+    pst_put_digits(b, u->input);
+    pst_buf_puts(b, ",\"completion_tokens\":");
+    pst_put_digits(b, u->output);
+    pst_buf_puts(b, ",\"total_tokens\":");
+    pst_put_digits(b, u->input + u->output);
+    pst_buf_puts(b, ",\"prompt_tokens_details\":{\"cached_tokens\":");
+    pst_put_digits(b, u->cached);
     if (u->cache_write)
         pst_put_count(b, "cache_write_tokens", u->cache_write);
-    pst_buf_puts(b, "},\"completion_tokens_details\":{");
-    pst_put_count(b, "reasoning_tokens", u->reasoning);
+    pst_buf_puts(b, "},\"completion_tokens_details\":{\"reasoning_tokens\":");
+    pst_put_digits(b, u->reasoning);
     pst_buf_puts(b, "}}}");
 }
 
@@ -86,10 +88,20 @@ void pst_reading_set_usage(pst_reading_t *ret, const pst_usage_t *u)
 void pst_reading_done(pst_reading_t *ret, const pst_http_answer_t *answer, const pst_buf_t *b,
                       pst_arena_t *a)
 {
+    pst_view_t body = pst_view(NULL, 0);
+    bool kept = pst_seal(b, a, &body) == PST_OK;
+    pst_reading_done_with(ret, answer, body, kept);
+}
+
+void pst_reading_done_with(pst_reading_t *ret, const pst_http_answer_t *answer, pst_view_t body, bool whole)
+{
+    if (!whole) {
+        pst_failure_no_memory(ret);
+        return;
+    }
     ret->verdict = PST_VERDICT_DONE;
     ret->cause = PST_CAUSE_NONE;
     ret->status = answer->status;
     ret->request_id = pst_answer_request_id(answer);
-    if (pst_seal(b, a, &ret->body) != PST_OK)
-        pst_failure_no_memory(ret);
+    ret->body = body;
 }

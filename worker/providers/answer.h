@@ -34,5 +34,7 @@ void pst_reading_set_usage(pst_reading_t *ret, const pst_usage_t *u);
 /* Closes with DONE and the body in b; the arena full is a reading too. */
 void pst_reading_done(pst_reading_t *ret, const pst_http_answer_t *answer, const pst_buf_t *b,
                       pst_arena_t *a);
+/* The same with a body that is in the arena already, or was to be and had no room (`whole` false). */
+void pst_reading_done_with(pst_reading_t *ret, const pst_http_answer_t *answer, pst_view_t body, bool whole);
 
 #endif

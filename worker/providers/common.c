@@ -62,7 +62,7 @@ pst_view_t pst_answer_request_id(const pst_http_answer_t *answer)
         "x-request-id",           "request-id",    "apim-request-id", "x-amzn-requestid",
         "mistral-correlation-id", "x-ds-trace-id",
     };
-    for (size_t i = 0; i < PST_COUNT(names); i++) {
+    for (size_t i = 0; i < PST_COUNT(names) && answer->headers > 0; i++) {
         pst_view_t id = pst_answer_header(answer, names[i]);
         if (id.n)
             return id;
@@ -109,7 +109,7 @@ void pst_members(const pst_json_t *j, uint32_t obj, const pst_view_t *key, unsig
 
 bool pst_is_word(const pst_json_t *j, uint32_t t, const char *word)
 {
-    return pst_json_is(j, t, PST_JSON_STRING) && pst_view_eqs(pst_inside(j, t), word);
+    return pst_view_eqs(pst_inside(j, t), word);
 }
 
 bool pst_has_text(const pst_json_t *j, uint32_t t)
@@ -119,10 +119,10 @@ bool pst_has_text(const pst_json_t *j, uint32_t t)
 
 pst_view_t pst_inside(const pst_json_t *j, uint32_t t)
 {
-    if (!pst_json_is(j, t, PST_JSON_STRING))
+    if (t >= j->n || j->tok[t].type != PST_JSON_STRING)
         return pst_view(NULL, 0);
-    pst_view_t raw = pst_json_raw(j, t);
-    return pst_view(raw.p + 1, raw.n - 2);
+    const pst_json_tok_t *k = &j->tok[t];
+    return pst_view(j->text.p + k->start + 1, k->end - k->start - 2);
 }
 
 uint64_t pst_count_of(const pst_json_t *j, uint32_t t)

@@ -6,6 +6,9 @@
 #include "providers/common.h"
 
 #define EMBEDDING "[0.5,-0.25,0.125,-0.0625]"
+/* What an answer has around its texts: once, and for each of a list. */
+#define FRAME_BYTES 1024u
+#define ITEM_BYTES 128u
 
 /* A token is about four bytes of text. */
 static uint64_t tokens_of(size_t bytes)
@@ -47,13 +50,18 @@ static uint64_t put_text(pst_buf_t *b, const pst_task_t *task, uint32_t content)
  * all. */
 static uint32_t last_user(const pst_json_t *j, uint32_t messages, size_t *ret_bytes)
 {
-    uint32_t last = PST_JSON_NONE;
+    enum { ROLE, CONTENT, KEYS };
+    static const pst_view_t keys[KEYS] = {
+        [ROLE] = PST_VIEW_LIT("role"),
+        [CONTENT] = PST_VIEW_LIT("content"),
+    };
+    uint32_t last = PST_JSON_NONE, at[KEYS];
     for (uint32_t m = pst_json_first(j, messages); m != PST_JSON_NONE;
          m = pst_json_after(j, messages, m)) {
-        uint32_t content = pst_json_get(j, m, "content");
-        *ret_bytes += put_inside(NULL, j, content);
-        if (pst_is_word(j, pst_json_get(j, m, "role"), "user"))
-            last = content;
+        pst_members(j, m, keys, KEYS, at);
+        *ret_bytes += put_inside(NULL, j, at[CONTENT]);
+        if (pst_is_word(j, at[ROLE], "user"))
+            last = at[CONTENT];
     }
     return last;
 }
@@ -168,23 +176,46 @@ static pst_err_t build(const pst_task_t *task, pst_arena_t *a, pst_http_req_t *r
     return PST_E_INVALID;
 }
 
+/* How many texts the answer has. */
+static uint32_t items_of(const pst_task_t *task)
+{
+    const pst_json_t *j = task->body;
+    if (task->url == PST_URL_EMBEDDINGS)
+        return inputs_of(j, pst_json_get(j, 0, "input"));
+    if (task->url == PST_URL_COMPLETIONS)
+        return inputs_of(j, pst_json_get(j, 0, "prompt"));
+    return 1;
+}
+
+/* At most so long is the answer: the body's texts, each of them padded, and the model's name escaped. */
+static size_t answer_bytes_max(const pst_task_t *task)
+{
+    size_t item = (size_t)ITEM_BYTES + task->answer_bytes;
+    return FRAME_BYTES + 6 * task->endpoint.model.n + task->body->text.n + item * PST_MAX(items_of(task), 1u);
+}
+
+static void put_answer(pst_buf_t *b, const pst_task_t *task, pst_usage_t *u)
+{
+    switch (task->url) {
+    case PST_URL_CHAT: put_chat(b, task, u); break;
+    case PST_URL_RESPONSES: put_response(b, task, u); break;
+    case PST_URL_EMBEDDINGS: put_embeddings(b, task, u); break;
+    case PST_URL_COMPLETIONS: put_completion(b, task, u); break;
+    case PST_URL_COUNT: break;
+    }
+}
+
 static void read_answer(const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a,
                         pst_reading_t *ret)
 {
-    PST_SCOPED(pst_buf_release) pst_buf_t b;
+    pst_buf_t b;
     pst_usage_t u = {.known = true};
-    pst_buf_init(&b, 0);
-    pst_buf_reserve(&b, task->body->text.n + 512);
     pst_reading_init(ret);
-    switch (task->url) {
-    case PST_URL_CHAT: put_chat(&b, task, &u); break;
-    case PST_URL_RESPONSES: put_response(&b, task, &u); break;
-    case PST_URL_EMBEDDINGS: put_embeddings(&b, task, &u); break;
-    case PST_URL_COMPLETIONS: put_completion(&b, task, &u); break;
-    case PST_URL_COUNT: break;
-    }
+    pst_err_t e = pst_buf_in_arena(&b, a, answer_bytes_max(task));
+    if (!e)
+        put_answer(&b, task, &u);
     pst_reading_set_usage(ret, &u);
-    pst_reading_done(ret, answer, &b, a);
+    pst_reading_done_with(ret, answer, pst_buf_view(&b), !e && !b.failed);
 }
 
 const pst_provider_t pst_provider_echo = {
