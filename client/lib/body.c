@@ -11,6 +11,7 @@
 #define DEPTH_MAX 6          /* message, parts, part, nested content */
 #define PREFIX_BYTES_MIN 1024 /* of a lone message: a shorter beginning is in no provider's cache */
 #define PREFIX_BYTES_MAX 4096
+#define FIRST_BYTES_MAX ((size_t)64 << 10) /* of a first message that is remembered */
 
 static const struct {
     const char *name;
@@ -30,9 +31,15 @@ static int find_name(pst_view_t key)
     return -1;
 }
 
-void pst_body_scan(pst_body_t *b, const pst_json_t *json, uint32_t obj, pst_arena_t *a)
+void pst_body_memory_release(pst_body_memory_t *m)
+{
+    pst_buf_release(&m->first.raw);
+}
+
+void pst_body_scan(pst_body_t *b, const pst_json_t *json, uint32_t obj, pst_arena_t *a, pst_body_memory_t *m)
 {
     b->json = json;
+    b->memory = m;
     bool seen[PST_BODY_COUNT] = {false};
     for (unsigned i = 0; i < PST_BODY_COUNT; i++)
         b->at[i] = PST_JSON_NONE;
@@ -122,14 +129,53 @@ static void count_value(count_t *c, uint32_t t, unsigned depth)
             count_member(c, k, depth - 1);
 }
 
-uint32_t pst_body_input_tokens(const pst_body_t *b, pst_tokens_cache_t *cache, uint32_t *params)
+static uint64_t hash_of(pst_view_t v)
 {
-    count_t c = {.json = b->json, .cache = cache, .milli = REQUEST_TOKENS * 1000};
+    uint64_t h = XXH3_64bits(v.p, v.n);
+    return h + (h == 0);
+}
+
+/* What is known of message t, the first of several. */
+static const pst_body_first_t *look_at_first(const pst_body_t *b, uint32_t t)
+{
+    pst_body_first_t *f = &b->memory->first;
+    pst_view_t raw = pst_json_raw(b->json, t);
+    if (pst_view_eq(raw, pst_buf_view(&f->raw)))
+        return f;
+    count_t c = {.json = b->json, .cache = &b->memory->tokens};
+    count_value(&c, t, DEPTH_MAX - 1);
+    f->hash = hash_of(raw);
+    f->milli = c.milli;
+    f->images = c.images;
+    pst_buf_clear(&f->raw);
+    if (raw.n <= FIRST_BYTES_MAX)
+        pst_buf_putv(&f->raw, raw);
+    return f;
+}
+
+static void count_messages(count_t *c, const pst_body_t *b, uint32_t list)
+{
+    const pst_json_t *j = b->json;
+    if (!pst_json_is(j, list, PST_JSON_ARRAY) || j->tok[list].count < 2) {
+        count_value(c, list, DEPTH_MAX);
+        return;
+    }
+    uint32_t i = pst_json_first(j, list);
+    const pst_body_first_t *first = look_at_first(b, i);
+    c->milli += first->milli;
+    c->images |= first->images;
+    while ((i = pst_json_after(j, list, i)) != PST_JSON_NONE)
+        count_value(c, i, DEPTH_MAX - 1);
+}
+
+uint32_t pst_body_input_tokens(const pst_body_t *b, uint32_t *params)
+{
+    count_t c = {.json = b->json, .cache = &b->memory->tokens, .milli = REQUEST_TOKENS * 1000};
     uint32_t messages = b->at[PST_BODY_MESSAGES];
-    count_value(&c, messages, DEPTH_MAX);
+    count_messages(&c, b, messages);
     if (pst_json_is(b->json, messages, PST_JSON_ARRAY))
         c.milli += (uint64_t)b->json->tok[messages].count * MESSAGE_TOKENS * 1000;
-    count_value(&c, b->at[PST_BODY_INPUT], DEPTH_MAX);
+    count_messages(&c, b, b->at[PST_BODY_INPUT]);
     count_value(&c, b->at[PST_BODY_PROMPT], DEPTH_MAX);
     count_value(&c, b->at[PST_BODY_INSTRUCTIONS], DEPTH_MAX);
     count_json(&c, b->at[PST_BODY_TOOLS]);
@@ -198,12 +244,6 @@ uint32_t pst_body_params(const pst_body_t *b)
     return p;
 }
 
-static uint64_t hash_of(pst_view_t v)
-{
-    uint64_t h = XXH3_64bits(v.p, v.n);
-    return h + (h == 0);
-}
-
 /* Tools stand before messages in every provider's cache, so they are part of what is shared. */
 uint64_t pst_body_prefix(const pst_body_t *b)
 {
@@ -214,9 +254,9 @@ uint64_t pst_body_prefix(const pst_body_t *b)
         return hash_of(pst_json_raw(j, b->at[PST_BODY_INSTRUCTIONS])) ^ tools;
     if (!pst_json_is(j, list, PST_JSON_ARRAY) || j->tok[list].count == 0)
         return tools;
-    pst_view_t first = pst_json_raw(j, pst_json_first(j, list));
     if (j->tok[list].count > 1)
-        return hash_of(first) ^ tools;
+        return look_at_first(b, pst_json_first(j, list))->hash ^ tools;
+    pst_view_t first = pst_json_raw(j, pst_json_first(j, list));
     if (first.n < PREFIX_BYTES_MIN)
         return tools;
     return hash_of(pst_view(first.p, PST_MIN(first.n, PREFIX_BYTES_MAX))) ^ tools;

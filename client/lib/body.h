@@ -43,16 +43,31 @@ enum {
     PST_BODY_COUNT
 };
 
+/* The first of several messages, and what was made of it: in most batches all bodies begin with the same. */
+typedef struct pst_body_first {
+    pst_buf_t raw;               /* empty: nothing is known */
+    uint64_t hash, milli;
+    bool images;
+} pst_body_first_t;
+
+/* What outlives a body.  Zero is a valid start. */
+typedef struct pst_body_memory {
+    pst_tokens_cache_t tokens;
+    pst_body_first_t first;      /* of the body before */
+} pst_body_memory_t;
+void pst_body_memory_release(pst_body_memory_t *m);
+
 typedef struct pst_body {
     const pst_json_t *json;
     uint32_t at[PST_BODY_COUNT]; /* tokens; PST_JSON_NONE: not there, or null */
+    pst_body_memory_t *memory;   /* borrowed */
 } pst_body_t;
 
 /* obj: token of the body's object.  The arena takes keys that are written with escapes. */
-void pst_body_scan(pst_body_t *b, const pst_json_t *json, uint32_t obj, pst_arena_t *a);
+void pst_body_scan(pst_body_t *b, const pst_json_t *json, uint32_t obj, pst_arena_t *a, pst_body_memory_t *m);
 
 /* Of the whole prompt; *params gains PST_PARAM_IMAGES if there are some. */
-uint32_t pst_body_input_tokens(const pst_body_t *b, pst_tokens_cache_t *cache, uint32_t *params);
+uint32_t pst_body_input_tokens(const pst_body_t *b, uint32_t *params);
 /* 0: not given. */
 uint32_t pst_body_output_tokens(const pst_body_t *b);
 /* PST_PARAM_… but for images. */

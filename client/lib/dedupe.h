@@ -9,12 +9,15 @@
 typedef struct pst_dedupe {
     uint64_t *slot; /* 0: free */
     uint64_t n, cap;
+    unsigned shift; /* of a hash: its first bits are its place, so that a larger table has the same order */
     uint64_t seed;
 } pst_dedupe_t;
 
 static inline void pst_dedupe_init(pst_dedupe_t *d, uint64_t seed) { *d = (pst_dedupe_t){.seed = seed}; }
 void pst_dedupe_release(pst_dedupe_t *d);
+/* Of an id that is to be added; its place is on its way from memory then, so better ask early. */
+uint64_t pst_dedupe_hash(const pst_dedupe_t *d, pst_view_t id);
 /* *ret_new false: it was there already.  PST_E_NOMEM. */
-PST_MUSTCHECK pst_err_t pst_dedupe_add(pst_dedupe_t *d, pst_view_t id, bool *ret_new);
+PST_MUSTCHECK pst_err_t pst_dedupe_add(pst_dedupe_t *d, uint64_t hash, bool *ret_new);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "lib/body.h"
 #include "lib/routing.h"
 
 #define ARENA_BYTES_MAX ((size_t)256 << 10)
@@ -13,6 +12,7 @@ void pst_line_reader_init(pst_line_reader_t *r, pst_view_t model)
     pst_json_init(&r->json);
     pst_arena_init(&r->arena, ARENA_BYTES_MAX);
     pst_buf_init(&r->route, PST_HEADERS_BYTES_MAX);
+    pst_buf_init(&r->route_model, 0);
 }
 
 void pst_line_reader_release(pst_line_reader_t *r)
@@ -20,6 +20,8 @@ void pst_line_reader_release(pst_line_reader_t *r)
     pst_json_release(&r->json);
     pst_arena_release(&r->arena);
     pst_buf_release(&r->route);
+    pst_buf_release(&r->route_model);
+    pst_body_memory_release(&r->memory);
 }
 
 static pst_err_t fault(pst_line_fault_t *f, pst_cause_t code, const char *fmt, ...) PST_PRINTF(3, 4);
@@ -114,28 +116,59 @@ static pst_err_t read_url(pst_line_reader_t *r, uint32_t t, pst_url_t *ret, pst_
     return PST_OK;
 }
 
+/* The model, as it stood, if of all that pst_routing_read looks at the body has nothing else. */
+static pst_view_t lone_model(const pst_body_t *b)
+{
+    uint32_t model = b->at[PST_BODY_MODEL];
+    bool lone = b->at[PST_BODY_MODELS] == PST_JSON_NONE && b->at[PST_BODY_PROVIDER] == PST_JSON_NONE;
+    bool plain = pst_json_is(b->json, model, PST_JSON_STRING) && !b->json->tok[model].escaped;
+    return lone && plain ? pst_json_raw(b->json, model) : pst_view(NULL, 0);
+}
+
+/* Routes are read, encoded and asked about once for a row of jobs of the same model. */
+static bool routed_as_before(const pst_line_reader_t *r, pst_view_t lone, uint32_t params)
+{
+    return lone.n > 0 && params == r->route_params && pst_view_eq(lone, pst_buf_view(&r->route_model));
+}
+
+static pst_err_t read_route(pst_line_reader_t *r, const pst_body_t *b, uint32_t params, pst_line_job_t *ret,
+                            pst_line_fault_t *f)
+{
+    pst_view_t lone = lone_model(b), why;
+    ret->route_again = routed_as_before(r, lone, params);
+    if (ret->route_again) {
+        ret->model = pst_view(lone.p + 1, r->route_name);
+    } else {
+        pst_route_t route;
+        pst_cause_t cause = pst_routing_read(b, r->model, &r->arena, &route, &why);
+        if (cause != PST_CAUSE_NONE)
+            return fault(f, cause, "%.*s", (int)why.n, why.p ? why.p : "");
+        route.params = params;
+        ret->model = route.models.v[0];
+        pst_buf_clear(&r->route);
+        pst_route_encode(&route, &r->route);
+        pst_buf_clear(&r->route_model);
+        pst_buf_putv(&r->route_model, lone);
+        r->route_params = params;
+        r->route_name = ret->model.n;
+    }
+    ret->route = pst_buf_view(&r->route);
+    return r->route.failed || r->route_model.failed ? PST_E_NOMEM : PST_OK;
+}
+
 /* Everything of the job that its body says. */
 static pst_err_t read_body(pst_line_reader_t *r, uint32_t t, pst_line_job_t *ret, pst_line_fault_t *f)
 {
     pst_body_t body;
-    pst_route_t route;
-    pst_view_t why;
-    pst_body_scan(&body, &r->json, t, &r->arena);
+    pst_body_scan(&body, &r->json, t, &r->arena, &r->memory);
     if (pst_json_is(&r->json, body.at[PST_BODY_STREAM], PST_JSON_TRUE))
         return fault(f, PST_CAUSE_LINE_STREAM, "Streaming is not supported in a batch: leave out body.stream.");
-    pst_cause_t cause = pst_routing_read(&body, r->model, &r->arena, &route, &why);
-    if (cause != PST_CAUSE_NONE)
-        return fault(f, cause, "%.*s", (int)why.n, why.p ? why.p : "");
-    route.params = pst_body_params(&body);
-    ret->input_tokens = pst_body_input_tokens(&body, &r->tokens, &route.params);
+    uint32_t params = pst_body_params(&body);
+    ret->input_tokens = pst_body_input_tokens(&body, &params);
     ret->output_tokens = pst_body_output_tokens(&body);
     ret->prefix = pst_body_prefix(&body);
     ret->body = pst_json_raw(&r->json, t);
-    ret->model = route.models.v[0];
-    pst_buf_clear(&r->route);
-    pst_route_encode(&route, &r->route);
-    ret->route = pst_buf_view(&r->route);
-    return r->route.failed ? PST_E_NOMEM : PST_OK;
+    return read_route(r, &body, params, ret, f);
 }
 
 pst_err_t pst_line_read(pst_line_reader_t *r, pst_view_t text, pst_line_job_t *ret, pst_line_fault_t *f)

@@ -6,7 +6,7 @@
 
 #include "base/arena.h"
 #include "base/json.h"
-#include "lib/tokens.h"
+#include "lib/body.h"
 #include "wire/msg.h"
 
 typedef struct pst_line_job {
@@ -14,6 +14,7 @@ typedef struct pst_line_job {
     pst_url_t url;
     pst_view_t body;             /* byte for byte as it stood */
     pst_view_t route;            /* encoded pst_route_t */
+    bool route_again;            /* it is that of the job read before */
     pst_view_t model;            /* first of the route, for messages */
     uint32_t input_tokens;       /* estimate */
     uint32_t output_tokens;      /* 0: not given */
@@ -30,8 +31,11 @@ typedef struct pst_line_fault {
 typedef struct pst_line_reader {
     pst_json_t json;
     pst_arena_t arena;           /* decoded strings and route arrays of the line */
-    pst_buf_t route;
-    pst_tokens_cache_t tokens;
+    pst_buf_t route;             /* of the last job that had one */
+    pst_buf_t route_model;       /* the model as it stood, where it was all that the body said of routing; else empty */
+    uint32_t route_params;
+    size_t route_name;           /* bytes of the model's name without its suffix */
+    pst_body_memory_t memory;
     pst_view_t model;            /* for lines that name none; empty: none.  Borrowed */
 } pst_line_reader_t;
 

@@ -273,8 +273,6 @@ static bool is_of(const open_pack_t *o, uint8_t url, pst_view_t route)
 
 static open_pack_t *find(pst_packer_t *p, uint64_t key, uint8_t url, pst_view_t route)
 {
-    if (p->latest < p->open_n && p->key[p->latest] == key && is_of(p->open[p->latest], url, route))
-        return p->open[p->latest];
     for (uint32_t i = 0; i < p->open_n; i++) {
         if (p->key[i] == key && is_of(p->open[i], url, route)) {
             p->latest = i;
@@ -318,8 +316,9 @@ static pst_err_t close_pack(pst_packer_t *p, const open_pack_t *o)
 /* An open pack of the route with room for one job of text_bytes. */
 static pst_err_t pack_for(pst_packer_t *p, uint8_t url, pst_view_t route, size_t text_bytes, open_pack_t **ret)
 {
-    uint64_t key = XXH3_64bits_withSeed(route.p, route.n, url);
-    open_pack_t *o = find(p, key, url, route);
+    bool again = p->latest < p->open_n && is_of(p->open[p->latest], url, route);
+    uint64_t key = again ? p->key[p->latest] : XXH3_64bits_withSeed(route.p, route.n, url);
+    open_pack_t *o = again ? p->open[p->latest] : find(p, key, url, route);
     pst_err_t e = PST_OK;
     if (o && o->text.n + text_bytes > PST_PACK_TEXT_BYTES) {
         e = close_pack(p, o);

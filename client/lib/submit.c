@@ -29,6 +29,8 @@ struct pst_submit {
     uint64_t lines, jobs;
     pst_line_reader_t reader;
     pst_dedupe_t ids;
+    pst_url_t served_url;    /* of the job before */
+    uint32_t served_left;    /* of more jobs as it was, it is known that they are served */
     pst_packer_t *packer;
     /* what is wrong with it */
     pst_bad_line_t *bad;     /* PST_BAD_LINES_MAX of them, or NULL before the first */
@@ -235,21 +237,39 @@ static pst_err_t take_unserved(pst_submit_t *s, const pst_line_job_t *job, pst_l
     return take_bad(s, f);
 }
 
-/* A name counts as taken by the first line that bears it, good or bad. */
-static pst_err_t take_read(pst_submit_t *s, pst_err_t read, const pst_line_job_t *job, pst_line_fault_t *f)
+#define SERVED_JOBS 16 /* in a row, before it is looked up again */
+
+static pst_err_t look_up_route(pst_submit_t *s, const pst_line_job_t *job, bool *ret_served)
+{
+    *ret_served = s->served_left > 0 && job->url == s->served_url;
+    if (*ret_served) {
+        s->served_left--;
+        return PST_OK;
+    }
+    pst_err_t e = pst_client_route(s->client, job->url, job->route, ret_served);
+    s->served_url = job->url;
+    s->served_left = !e && *ret_served ? SERVED_JOBS : 0;
+    return e;
+}
+
+/* A name counts as taken by the first line that bears it, good or bad.  hash: of the name, if it could be read. */
+static pst_err_t take_read(pst_submit_t *s, pst_err_t read, const pst_line_job_t *job, uint64_t hash,
+                           pst_line_fault_t *f)
 {
     if (read && read != PST_E_INPUT)
         return read;
     bool fresh = true;
-    pst_err_t e = f->custom_id.p ? pst_dedupe_add(&s->ids, f->custom_id, &fresh) : PST_OK;
+    pst_err_t e = f->custom_id.p ? pst_dedupe_add(&s->ids, hash, &fresh) : PST_OK;
     if (e)
         return e;
     if (read)
         return take_bad(s, f);
+    if (!job->route_again)
+        s->served_left = 0;
     if (!fresh)
         return take_duplicate(s, job->custom_id, f);
     bool served;
-    if ((e = pst_client_route(s->client, job->url, job->route, &served)))
+    if ((e = look_up_route(s, job, &served)))
         return e;
     if (!served)
         return take_unserved(s, job, f);
@@ -301,7 +321,8 @@ static pst_err_t take_line(pst_submit_t *s, pst_view_t line)
     pst_line_job_t job;
     pst_line_fault_t f;
     pst_err_t e = pst_line_read(&s->reader, line, &job, &f);
-    return take_read(s, e, &job, &f);
+    uint64_t hash = f.custom_id.p ? pst_dedupe_hash(&s->ids, f.custom_id) : 0;
+    return take_read(s, e, &job, hash, &f);
 }
 
 /* A piece without a newline.  Of a line that is too long no more is kept. */
@@ -400,8 +421,9 @@ pst_err_t pst_submit_job(pst_submit_t *s, const char *custom_id, pst_url_t url, 
         return end_with(s, take_long_line(s));
     pst_line_job_t job;
     pst_line_fault_t f;
+    uint64_t hash = pst_dedupe_hash(&s->ids, id);
     e = pst_line_read_body(&s->reader, id, url, pst_view(body, n), &job, &f);
-    return end_with(s, take_read(s, e, &job, &f));
+    return end_with(s, take_read(s, e, &job, hash, &f));
 }
 
 /* The end. */

@@ -3,8 +3,9 @@
  * 64 bytes at a time, to the same sum: this pass would otherwise cost as much as all else that is done to a line. */
 #include "lib/tokens.h"
 
-#include <endian.h>
 #include <xxhash.h>
+
+#include "base/sixteen.h"
 
 /* What a character is.  From CYRILLIC on in rising order of cost a character. */
 typedef enum kind {
@@ -294,48 +295,43 @@ typedef struct window {
     uint64_t letters, capitals, blanks, puncts;
 } window_t;
 
-typedef int8_t sixteen_t __attribute__((vector_size(16)));
+typedef pst_sixteen_t sixteen_t;
+#define ALL(byte) PST_SIXTEEN_OF(byte)
 
-#define ALL(byte) ((sixteen_t){0} + (int8_t)(byte))
-
-/* Of sixteen bytes that are 0 or 0xff each, a bit each. */
-static inline uint64_t mask_of(sixteen_t v)
+/* Of the bytes from first to last, which moving them all brings to the lower end: one comparison. */
+static inline sixteen_t within(sixteen_t v, unsigned char first, unsigned char last)
 {
-#ifdef __SSE2__
-    typedef char chars_t __attribute__((vector_size(16)));
-    return (unsigned)__builtin_ia32_pmovmskb128((chars_t)v);
-#else
-    uint64_t half[2];
-    memcpy(half, &v, sizeof half);
-    uint64_t mask = 0;
-    for (unsigned i = 0; i < 2; i++)
-        mask |= ((le64toh(half[i]) & UINT64_C(0x0101010101010101)) * UINT64_C(0x0102040810204080) >> 56) << 8 * i;
-    return mask;
-#endif
+    typedef uint8_t unsigned_t __attribute__((vector_size(16)));
+    unsigned_t moved = (unsigned_t)v + (uint8_t)(0x80 - first);
+    return (sixteen_t)((sixteen_t)moved < ALL(0x80 + last - first + 1));
 }
 
-/* Bytes from 0x80 on are negative, so they lie between no two of the others. */
 static void look(bytes_t p, window_t *ret)
 {
     *ret = (window_t){0};
     for (unsigned i = 0; i < WINDOW; i += 16) {
-        sixteen_t v;
-        memcpy(&v, p + i, sizeof v);
-        sixteen_t lower = v | ALL(0x20);
-        sixteen_t letter = (sixteen_t)((lower >= ALL('a')) & (lower <= ALL('z')));
+        sixteen_t v = pst_sixteen_at(p + i);
+        sixteen_t letter = within(v | ALL(0x20), 'a', 'z');
         sixteen_t word = letter | (sixteen_t)(v == ALL('\''));
-        sixteen_t digit = (sixteen_t)((v >= ALL('0')) & (v <= ALL('9')));
-        sixteen_t sign = (sixteen_t)((v > ALL(' ')) & (v <= ALL('~'))) & ~(word | digit | (sixteen_t)(v == ALL('\\')));
-        ret->letters |= mask_of(word) << i;
-        ret->capitals |= mask_of(letter & (sixteen_t)(v < ALL('a'))) << i;
-        ret->puncts |= mask_of(sign) << i;
-        ret->blanks |= mask_of((sixteen_t)(v == ALL(' '))) << i;
+        sixteen_t others = word | within(v, '0', '9') | (sixteen_t)(v == ALL('\\'));
+        ret->letters |= pst_sixteen_mask(word) << i;
+        ret->capitals |= pst_sixteen_mask(letter & (sixteen_t)(v < ALL('a'))) << i;
+        ret->puncts |= pst_sixteen_mask(~others & within(v, '!', '~')) << i;
+        ret->blanks |= pst_sixteen_mask((sixteen_t)(v == ALL(' '))) << i;
     }
 }
 
+/* Where the processor may not have an instruction for it, the compiler calls a function, which costs twice this. */
 static inline unsigned count(uint64_t bits_)
 {
+#if defined(__x86_64__) && !defined(__POPCNT__)
+    bits_ -= bits_ >> 1 & UINT64_C(0x5555555555555555);
+    bits_ = (bits_ & UINT64_C(0x3333333333333333)) + (bits_ >> 2 & UINT64_C(0x3333333333333333));
+    bits_ = (bits_ + (bits_ >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    return (unsigned)(bits_ * UINT64_C(0x0101010101010101) >> 56);
+#else
     return (unsigned)__builtin_popcountll(bits_);
+#endif
 }
 
 /* Words as long as the vocabulary's longest which have a capital in them cost a token more. */
@@ -447,13 +443,27 @@ uint64_t pst_tokens_milli(pst_view_t text, bool escaped)
 
 #define CACHED_BYTES_MIN 64
 
+static uint64_t looks_of(pst_view_t text)
+{
+    uint64_t first, last;
+    memcpy(&first, text.p, sizeof first);
+    memcpy(&last, text.p + text.n - sizeof last, sizeof last);
+    return ((first ^ (last << 32 | last >> 32)) + text.n) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 uint64_t pst_tokens_cached(pst_tokens_cache_t *c, pst_view_t text, bool escaped)
 {
     if (text.n < CACHED_BYTES_MIN)
         return pst_tokens_milli(text, escaped);
+    uint64_t looks = looks_of(text);
+    pst_tokens_known_t *k = &c->known[(looks >> 32) % PST_COUNT(c->known)];
+    if (k->looks != looks) {
+        *k = (pst_tokens_known_t){.looks = looks};
+        return pst_tokens_milli(text, escaped);
+    }
     uint64_t hash = XXH3_64bits(text.p, text.n);
-    pst_tokens_known_t *k = &c->known[hash % PST_COUNT(c->known)];
+    hash += hash == 0;
     if (k->hash != hash)
-        *k = (pst_tokens_known_t){hash, pst_tokens_milli(text, escaped)};
+        *k = (pst_tokens_known_t){looks, hash, pst_tokens_milli(text, escaped)};
     return k->milli;
 }

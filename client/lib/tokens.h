@@ -12,7 +12,8 @@ uint64_t pst_tokens_milli(pst_view_t text, bool escaped);
 
 /* Texts counted lately: most lines of a batch begin with the same instructions.  Zero is a valid start. */
 typedef struct pst_tokens_known {
-    uint64_t hash, milli;
+    uint64_t looks;       /* made of its ends and its length: a text that looks new is counted, and not hashed before */
+    uint64_t hash, milli; /* hash 0: so far it came once */
 } pst_tokens_known_t;
 typedef struct pst_tokens_cache {
     pst_tokens_known_t known[256];

@@ -1,9 +1,10 @@
 #include "base/json.h"
 
-#include <endian.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
+
+#include "base/sixteen.h"
 
 #define TOKENS_MIN 64u
 
@@ -18,25 +19,26 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
-/* Sixteen bytes; compared as signed, those past ASCII are below 0x20 too. */
-typedef signed char block_t __attribute__((vector_size(16)));
-#define OF_EACH(byte) ((block_t){} + (signed char)(byte))
-
-/* Skips plain bytes, sixteen at a time.  A byte that is not plain makes all bits of its own in the mask, so that the
- * lowest bit set tells the first. */
-static inline bytes_t skip_plain(bytes_t p, bytes_t end)
+/* Of sixteen bytes a bit each that is not plain. */
+static inline uint64_t not_plain(bytes_t p)
 {
-    while (end - p >= 16) {
-        block_t w;
-        uint64_t stop[2];
-        memcpy(&w, p, sizeof w);
-        block_t mask = (w == OF_EACH('"')) | (w == OF_EACH('\\')) | (w < OF_EACH(0x20));
-        memcpy(stop, &mask, sizeof mask);
-        if (stop[0])
-            return p + __builtin_ctzll(le64toh(stop[0])) / 8;
-        if (stop[1])
-            return p + 8 + __builtin_ctzll(le64toh(stop[1])) / 8;
-        p += 16;
+    pst_sixteen_t v = pst_sixteen_at(p);
+    return pst_sixteen_mask((pst_sixteen_t)((v == PST_SIXTEEN_OF('"')) | (v == PST_SIXTEEN_OF('\\')) |
+                                            (v < PST_SIXTEEN_OF(0x20))));
+}
+
+/* Skips plain bytes, sixteen at a time; the last ones together with some before them, which from `base` on may be read
+ * again. */
+static inline bytes_t skip_plain(bytes_t base, bytes_t p, bytes_t end)
+{
+    for (; end - p >= 16; p += 16) {
+        uint64_t stop = not_plain(p);
+        if (stop)
+            return p + __builtin_ctzll(stop);
+    }
+    if (end - base >= 16 && p < end) {
+        uint64_t stop = not_plain(end - 16) >> (16 - (end - p));
+        return stop ? p + __builtin_ctzll(stop) : end;
     }
     while (p < end && is_plain(*p))
         p++;
@@ -197,7 +199,7 @@ static bytes_t scan_special(scan_t *s, bytes_t p, bool *ret_escaped)
             p = *p < 0x20 ? refuse(s, p) : scan_utf8(s, p);
         }
         if (p)
-            p = skip_plain(p, s->end);
+            p = skip_plain(s->base, p, s->end);
     }
     return p == s->end ? refuse(s, p) : p;
 }
@@ -207,7 +209,7 @@ static inline bytes_t scan_string(scan_t *s, bytes_t p)
 {
     bytes_t start = p;
     bool escaped = false;
-    p = skip_plain(p + 1, s->end);
+    p = skip_plain(s->base, p + 1, s->end);
     if (p == s->end || *p != '"')
         p = scan_special(s, p, &escaped);
     return p ? push(s, PST_JSON_STRING, start, p + 1, escaped) : NULL;
@@ -358,7 +360,11 @@ pst_err_t pst_json_parse(pst_json_t *j, pst_view_t text, size_t *ret_at)
 {
     j->n = 0;
     j->text = pst_view(NULL, 0);
-    scan_t s = {.j = j, .error = PST_E_INVALID};
+    scan_t s; /* not cleared: that would cost as much as a token */
+    s.j = j;
+    s.depth = 0;
+    s.in_object = false;
+    s.error = PST_E_INVALID;
     s.base = s.end = s.fault = (bytes_t)text.p;
     if (text.n && text.n <= UINT32_MAX)
         s.end += text.n;
@@ -373,36 +379,6 @@ pst_err_t pst_json_parse(pst_json_t *j, pst_view_t text, size_t *ret_at)
 }
 
 /* Reading the tape. */
-
-static const pst_json_tok_t *token(const pst_json_t *j, uint32_t t)
-{
-    return t < j->n ? &j->tok[t] : NULL;
-}
-
-bool pst_json_is(const pst_json_t *j, uint32_t t, pst_json_type_t type)
-{
-    const pst_json_tok_t *k = token(j, t);
-    return k && k->type == type;
-}
-
-pst_view_t pst_json_raw(const pst_json_t *j, uint32_t t)
-{
-    const pst_json_tok_t *k = token(j, t);
-    return k ? pst_view(j->text.p + k->start, k->end - k->start) : pst_view(NULL, 0);
-}
-
-uint32_t pst_json_first(const pst_json_t *j, uint32_t parent)
-{
-    const pst_json_tok_t *k = token(j, parent);
-    return k && k->count ? parent + 1 : PST_JSON_NONE;
-}
-
-uint32_t pst_json_after(const pst_json_t *j, uint32_t parent, uint32_t t)
-{
-    uint32_t value = pst_json_is(j, parent, PST_JSON_OBJECT) ? t + 1 : t;
-    uint32_t next = j->tok[value].next;
-    return next < j->tok[parent].next ? next : PST_JSON_NONE;
-}
 
 /* What is between a string token's quotes. */
 static pst_view_t inside(const pst_json_t *j, const pst_json_tok_t *k)
@@ -678,7 +654,7 @@ void pst_json_put_str(pst_buf_t *b, pst_view_t s)
     bytes_t end = s.n ? p + s.n : p;
     bytes_t run = p; /* start of what is copied as it stands */
     pst_buf_putc(b, '"');
-    while ((p = skip_plain(p, end)) < end) {
+    while ((p = skip_plain((bytes_t)s.p, p, end)) < end) {
         size_t n = *p >= 0x80 ? utf8_length(p, end) : 0;
         if (n) {
             p += n;

@@ -54,9 +54,17 @@ PST_MUSTCHECK pst_err_t pst_json_parse(pst_json_t *j, pst_view_t text, size_t *r
 uint32_t pst_json_get(const pst_json_t *j, uint32_t obj, const char *key);
 /* A path of members: pst_json_path(j, 0, "error", "message", NULL). */
 uint32_t pst_json_path(const pst_json_t *j, uint32_t obj, ...) __attribute__((sentinel));
+/* False for NONE. */
+static inline bool pst_json_is(const pst_json_t *j, uint32_t t, pst_json_type_t type)
+{
+    return t < j->n && j->tok[t].type == type;
+}
 /* Raw text of a token, quotes included; empty view for NONE. */
-pst_view_t pst_json_raw(const pst_json_t *j, uint32_t t);
-bool pst_json_is(const pst_json_t *j, uint32_t t, pst_json_type_t type); /* false for NONE */
+static inline pst_view_t pst_json_raw(const pst_json_t *j, uint32_t t)
+{
+    const pst_json_tok_t *k = t < j->n ? &j->tok[t] : NULL;
+    return k ? pst_view(j->text.p + k->start, k->end - k->start) : pst_view(NULL, 0);
+}
 /* A string's bytes decoded: points into the text if it has no escape, else into the arena.
  * {NULL,0} for NONE, another type, or no memory.  A decoded text may hold NULs. */
 pst_view_t pst_json_str(const pst_json_t *j, uint32_t t, pst_arena_t *a);
@@ -68,8 +76,16 @@ bool pst_json_bool(const pst_json_t *j, uint32_t t, bool *ret); /* true if t is 
 
 /* Iteration:  for (uint32_t k = pst_json_first(j, obj); k != PST_JSON_NONE; k = pst_json_after(j, obj, k))
  * visits an array's items, or an object's KEYS (the value of key k is k + 1). */
-uint32_t pst_json_first(const pst_json_t *j, uint32_t parent);
-uint32_t pst_json_after(const pst_json_t *j, uint32_t parent, uint32_t t);
+static inline uint32_t pst_json_first(const pst_json_t *j, uint32_t parent)
+{
+    return parent < j->n && j->tok[parent].count ? parent + 1 : PST_JSON_NONE;
+}
+static inline uint32_t pst_json_after(const pst_json_t *j, uint32_t parent, uint32_t t)
+{
+    uint32_t value = j->tok[parent].type == PST_JSON_OBJECT ? t + 1 : t;
+    uint32_t next = j->tok[value].next;
+    return next < j->tok[parent].next ? next : PST_JSON_NONE;
+}
 
 /* Writer: appends to a buffer, with commas where they belong. */
 void pst_json_put_str(pst_buf_t *b, pst_view_t s);  /* quoted and escaped; invalid UTF-8 becomes U+FFFD */

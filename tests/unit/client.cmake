@@ -1,4 +1,5 @@
 # libpenstock and the command line.  client_submit talks to a broker made for it (tests/support/fake_front.c).
+pst_unit(client_dedupe penstock_objects)
 pst_unit(client_tokens penstock_objects)
 pst_unit(client_line penstock_objects)
 pst_unit(client_packer penstock_objects)

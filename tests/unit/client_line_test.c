@@ -277,12 +277,117 @@ static void prefix_is_shared_by_what_begins_alike(void **state)
     assert_int_equal(read_good(BODY(MESSAGE)).prefix, 0);
 }
 
+/* The job of a line as a reader gives it that has read no other. */
+static void check_as_if_alone(const char *text, const pst_line_job_t *job)
+{
+    pst_line_reader_t alone;
+    pst_line_job_t want;
+    pst_line_fault_t fault;
+    pst_line_reader_init(&alone, reader.model);
+    assert_int_equal(pst_line_read(&alone, pst_view_str(text), &want, &fault), PST_OK);
+    assert_false(want.route_again);
+    assert_true(pst_view_eq(job->route, want.route));
+    assert_true(pst_view_eq(job->model, want.model));
+    assert_true(pst_view_eq(job->body, want.body));
+    assert_int_equal(job->input_tokens, want.input_tokens);
+    assert_int_equal(job->output_tokens, want.output_tokens);
+    assert_int_equal(job->prefix, want.prefix);
+    pst_line_reader_release(&alone);
+}
+
+#define LINE(body) "{\"custom_id\":\"a\",\"body\":{" body "}}"
+
+static void routes_of_a_row_of_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        bool good, again;
+    } row[] = {
+        {LINE("\"model\":\"m\""), true, false},
+        {LINE("\"model\":\"m\""), true, true},
+        {LINE("\"model\":\"m\",\"models\":\"x\""), false, false},
+        {LINE("\"x\":1,\"model\":\"m\""), true, true}, /* the bad one changed nothing */
+        {LINE("\"model\":\"m\",\"seed\":1"), true, false},
+        {LINE("\"model\":\"m\",\"seed\":2"), true, true},
+        {LINE("\"model\":\"m\""), true, false},
+        {LINE("\"model\":\"mm\""), true, false},
+        {LINE("\"model\":\"mm:floor\""), true, false},
+        {LINE("\"model\":\"mm:floor\""), true, true},
+        {LINE("\"model\":\"mm:nitro\""), true, false},
+        {LINE("\"model\":\"m\",\"provider\":{\"order\":[\"p\"]}"), true, false},
+        {LINE("\"model\":\"m\",\"provider\":{\"order\":[\"q\"]}"), true, false},
+        {LINE("\"model\":\"m\",\"provider\":null"), true, false},
+        {LINE("\"model\":\"m\",\"provider\":null"), true, true},
+        {LINE("\"model\":\"m\",\"models\":[\"n\"]"), true, false},
+        {LINE("\"model\":\"m\",\"models\":[\"o\"]"), true, false},
+        {LINE("\"model\":\"\\u006d\""), true, false},
+        {LINE("\"model\":\"\\u006d\""), true, false},
+        {LINE("\"x\":1"), true, false},
+        {LINE("\"x\":1"), true, false},
+        {LINE("\"model\":\"fallback\""), true, false},
+        {LINE("\"model\":\"fallback\""), true, true},
+    };
+    reader.model = PST_VIEW_LIT("fallback");
+    for (size_t i = 0; i < PST_COUNT(row); i++) {
+        pst_line_job_t job;
+        pst_line_fault_t fault;
+        pst_err_t e = pst_line_read(&reader, pst_view_str(row[i].line), &job, &fault);
+        assert_int_equal(e, row[i].good ? PST_OK : PST_E_INPUT);
+        if (e)
+            continue;
+        if (job.route_again != row[i].again)
+            fail_msg("row %zu: again %d", i, job.route_again);
+        check_as_if_alone(row[i].line, &job);
+    }
+}
+
+#define TWO(first) "\"messages\":[" first ",{\"role\":\"user\",\"content\":\"and now\"}]"
+#define SYSTEM(text) "{\"role\":\"system\",\"content\":\"" text "\"}"
+#define IMAGE "{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"u\"}}]}"
+
+/* What is remembered of the first message is only of the same. */
+static void first_messages_of_a_row_of_lines(void **state)
+{
+    (void)state;
+    static const char *const row[] = {
+        BODY(TWO(SYSTEM("Be kind"))), BODY(TWO(SYSTEM("Be kind"))), BODY(TWO(SYSTEM("Be kind to all who ask"))),
+        BODY(TWO(SYSTEM("Be kind"))), BODY(TWO(IMAGE)), BODY(TWO(IMAGE)), BODY(TWO(SYSTEM("Be kind"))),
+        BODY(MESSAGE), BODY(TWO(IMAGE)), BODY("\"messages\":[]"), BODY("\"input\":[" IMAGE "," IMAGE "]"),
+        BODY("\"input\":[" SYSTEM("Be kind") "," IMAGE "]"), BODY("\"tools\":[1]," TWO(SYSTEM("Be kind"))),
+        BODY(TWO("\"Be kind\"")), BODY(TWO("\"Be kind\"")), BODY(TWO("7")), BODY(TWO("[\"a\",7]")),
+        BODY("\"instructions\":\"Be curt\"," TWO(SYSTEM("Be kind"))),
+    };
+    for (unsigned i = 0; i < 3 * PST_COUNT(row); i++) {
+        const char *text = row[i * 5 % PST_COUNT(row)];
+        pst_line_job_t job = read_good(text);
+        check_as_if_alone(text, &job);
+        bool images = strstr(text, "image_url") != NULL;
+        assert_int_equal((route_of(text).params & PST_PARAM_IMAGES) != 0, images);
+    }
+}
+
+static void first_message_of_any_length(void **state)
+{
+    (void)state;
+    static char filler[200000], line[sizeof filler + 256];
+    memset(filler, 'x', sizeof filler - 1);
+    for (size_t n = 1; n < sizeof filler; n *= 3) {
+        for (int twice = 0; twice < 2; twice++) {
+            snprintf(line, sizeof line, BODY(TWO(SYSTEM("%.*s"))), (int)n, filler);
+            pst_line_job_t job = read_good(line);
+            check_as_if_alone(line, &job);
+        }
+    }
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 static const struct CMUnitTest tests[] = {
     CASE(bad_lines),        CASE(every_cut_of_a_line_is_refused), CASE(custom_id_bounds),
     CASE(models),           CASE(body_is_kept_as_it_stood),       CASE(model_for_lines_without_one),
     CASE(provider_fields),  CASE(params),                         CASE(token_estimates),
-    CASE(prefix_is_shared_by_what_begins_alike),
+    CASE(prefix_is_shared_by_what_begins_alike), CASE(routes_of_a_row_of_lines),
+    CASE(first_messages_of_a_row_of_lines), CASE(first_message_of_any_length),
 };
 
 UNIT_MAIN(tests)

@@ -124,6 +124,23 @@ static void many_jobs(void **state)
     assert_int_equal(c.out_of_order, 0);
 }
 
+static void jobs_of_one_model_ask_once(void **state)
+{
+    (void)state;
+    pst_submit_t *s = begin(NULL);
+    for (unsigned i = 0; i < 1000; i++) {
+        char id[16], body[32];
+        snprintf(id, sizeof id, "c-%u", i);
+        int n = snprintf(body, sizeof body, "{\"model\":\"m\",\"k\":%u,\"x\":1}", i);
+        assert_int_equal(pst_submit_job(s, id, PST_URL_CHAT, body, (size_t)n), PST_OK);
+    }
+    pst_id_t id;
+    assert_int_equal(pst_submit_finish(s, &id), PST_OK);
+    pst_submit_destroy(&s);
+    check_results(&id, 1000);
+    assert_int_equal(fake_front_counts(front).routes, 1);
+}
+
 static void cut_anywhere(void **state)
 {
     (void)state;
@@ -252,6 +269,27 @@ static void bad_lines_are_named_and_nothing_is_accepted(void **state)
     pst_submit_destroy(&s);
     fake_counts_t c = fake_front_counts(front);
     assert_int_equal(c.opens + c.commits + c.accepted, 0);
+}
+
+#define UNSERVED(id) "{\"custom_id\":\"" id "\",\"body\":{\"model\":\"no/such\"}}\n"
+
+/* A route that was never asked about, because its line was refused for its name, does not count as that before it. */
+static void unserved_after_a_refused_line(void **state)
+{
+    (void)state;
+    static const char text[] = GOOD("c-0") GOOD("c-1") UNSERVED("c-0") UNSERVED("c-2") UNSERVED("c-3") GOOD("c-4");
+    static const pst_cause_t want[] = {PST_CAUSE_LINE_DUPLICATE, PST_CAUSE_LINE_MODEL, PST_CAUSE_LINE_MODEL};
+    pst_submit_t *s = begin(NULL);
+    assert_int_equal(pst_submit_write(s, text, sizeof text - 1), PST_OK);
+    size_t n;
+    uint64_t total;
+    const pst_bad_line_t *bad = pst_submit_bad(s, &n, &total);
+    assert_int_equal(n, PST_COUNT(want));
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(bad[i].line, 3 + i);
+        assert_int_equal(bad[i].code, want[i]);
+    }
+    pst_submit_destroy(&s);
 }
 
 static void skipped_lines_become_failed_results(void **state)
@@ -464,8 +502,9 @@ static void upload_that_is_dropped(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 static const struct CMUnitTest tests[] = {
-    CASE(one_job), CASE(many_jobs), CASE(cut_anywhere), CASE(job_by_its_parts), CASE(batches), CASE(idempotency_key),
-    CASE(bad_lines_are_named_and_nothing_is_accepted), CASE(skipped_lines_become_failed_results),
+    CASE(one_job), CASE(many_jobs), CASE(jobs_of_one_model_ask_once), CASE(cut_anywhere), CASE(job_by_its_parts),
+    CASE(batches), CASE(idempotency_key), CASE(bad_lines_are_named_and_nothing_is_accepted),
+    CASE(unserved_after_a_refused_line), CASE(skipped_lines_become_failed_results),
     CASE(too_many_bad_lines_end_it_at_once), CASE(long_lines_take_no_memory), CASE(a_line_of_just_the_limit),
     CASE(empty_input_is_refused), CASE(wrong_options), CASE(packs_put_off), CASE(one_pack_put_off_behind_commit),
     CASE(sessions_lost_under_way), CASE(long_pause_between_calls), CASE(store_down_is_waited_for), CASE(nobody_there),

@@ -216,10 +216,28 @@ static void cache_gives_the_same(void **state)
     }
 }
 
+/* The same ends and length, and nothing else in common. */
+static void cache_looks_between_the_ends(void **state)
+{
+    (void)state;
+    static pst_tokens_cache_t cache;
+    char words[100], signs[100];
+    memset(words, ' ', sizeof words);
+    memset(signs, '.', sizeof signs);
+    memset(signs, ' ', 8);
+    memset(signs + sizeof signs - 8, ' ', 8);
+    for (int round = 0; round < 6; round++) {
+        pst_view_t text = pst_view(round % 3 ? signs : words, sizeof words);
+        assert_int_equal(pst_tokens_cached(&cache, text, false), pst_tokens_milli(text, false));
+    }
+    assert_int_not_equal(pst_tokens_milli(pst_view(signs, 100), false), pst_tokens_milli(pst_view(words, 100), false));
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(known_texts), cmocka_unit_test(escapes),   cmocka_unit_test(rules),
     cmocka_unit_test(any_bytes),   cmocka_unit_test(fast_and_slow_agree),
-    cmocka_unit_test(windows_and_runs_agree), cmocka_unit_test(long_texts_are_sampled), cmocka_unit_test(cache_gives_the_same),
+    cmocka_unit_test(windows_and_runs_agree), cmocka_unit_test(long_texts_are_sampled),
+    cmocka_unit_test(cache_gives_the_same), cmocka_unit_test(cache_looks_between_the_ends),
 };
 
 UNIT_MAIN(tests)

@@ -143,7 +143,7 @@ static void all_pairs_of_bytes(void **state)
     pst_json_release(&j);
 }
 
-/* The scan of eight bytes at a time must stop at the first special byte wherever it stands. */
+/* The scan of sixteen bytes at a time must stop at the first special byte wherever it stands. */
 static void special_bytes_at_every_place(void **state)
 {
     (void)state;
@@ -595,6 +595,28 @@ static void random_strings_round_trip(void **state)
     }
 }
 
+/* Of every length, with something to escape at every place; the text is a block of just its size, for ASan. */
+static void short_strings_are_written_whole(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n < 40; n++) {
+        for (size_t at = 0; at < n; at++) {
+            char *text = malloc(n);
+            memset(text, 'x', n);
+            text[at] = '\n';
+            pst_buf_t b;
+            pst_buf_init(&b, 0);
+            pst_json_put_str(&b, pst_view(text, n));
+            assert_int_equal(b.n, n + 3);
+            assert_memory_equal(b.p + 1 + at, "\\n", 2);
+            for (size_t i = 1; i + 1 < b.n; i++)
+                assert_true(b.p[i] == 'x' || i == 1 + at || i == 2 + at);
+            pst_buf_release(&b);
+            free(text);
+        }
+    }
+}
+
 static void writer_puts_commas(void **state)
 {
     (void)state;
@@ -735,6 +757,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(random_numbers_round_trip),
     cmocka_unit_test(strings_are_written_escaped),
     cmocka_unit_test(random_strings_round_trip),
+    cmocka_unit_test(short_strings_are_written_whole),
     cmocka_unit_test(writer_puts_commas),
     cmocka_unit_test(random_documents_have_the_tape_they_were_made_from),
 };
