@@ -27,9 +27,16 @@ typedef uint32_t pst_peer_t;
 
 /* ---- endpoints: the configuration as the core needs it -------------------------------------------------------- */
 
+/* What a provider counts of a call, and when (PROVIDERS' documentation, by wire protocol). */
+typedef enum pst_reserve {
+    PST_RESERVE_LIMIT,    /* input and the answer's limit, at once; corrected by its usage */
+    PST_RESERVE_EXPECTED, /* the output that is expected, and no input that was read from a cache */
+} pst_reserve_t;
+
 typedef struct pst_core_provider {
     pst_view_t name;
-    uint64_t rpm, tpm;
+    uint64_t limit[PST_RATE_COUNT]; /* 0: none */
+    pst_reserve_t reserve;
     uint32_t concurrency;        /* 0: no limit */
     uint32_t urls;               /* bits of pst_url_t its wire protocol can serve */
     uint32_t params;             /* PST_PARAM_… it can say */
@@ -41,7 +48,7 @@ typedef struct pst_core_endpoint {
     pst_view_t model;            /* upstream */
     double price_input, price_output, price_cached, price_request; /* USD a million tokens, USD a call */
     uint32_t context, max_output, flags;
-    uint64_t rpm, tpm;
+    uint64_t limit[PST_RATE_COUNT];
     uint32_t concurrency;
     pst_view_t quantization;
     pst_view_t variant;          /* empty: none */

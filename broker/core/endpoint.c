@@ -114,13 +114,14 @@ endpoint_t *endpoint_for_passthrough(pst_core_t *c, pst_view_t name)
 
 /* ---- configuration ---------------------------------------------------------------------------------------------- */
 
-static bucket_t *set_bucket(pst_core_t *c, bucket_t *b, const char *name, uint64_t rpm, uint64_t tpm)
+static bucket_t *set_bucket(bucket_t *b, const char *name, const uint64_t limit[PST_RATE_COUNT])
 {
-    if (!b && !rpm && !tpm)
-        return NULL;
+    bool any = false;
+    for (int i = 0; i < PST_RATE_COUNT; i++)
+        any = any || limit[i];
     if (!b)
-        return bucket_new(c, name, rpm, tpm);
-    bucket_set(b, rpm, tpm);
+        return any ? bucket_new(name, limit) : NULL;
+    bucket_set(b, limit);
     return b;
 }
 
@@ -135,7 +136,8 @@ static void config_provider(pst_core_t *c, const pst_core_provider_t *from)
     p->concurrency = from->concurrency;
     p->deny_data_collection = from->deny_data_collection;
     p->zdr = from->zdr;
-    p->bucket = set_bucket(c, p->bucket, p->name, from->rpm, from->tpm);
+    p->reserve = from->reserve;
+    p->bucket = set_bucket(p->bucket, p->name, from->limit);
 }
 
 static void config_endpoint(pst_core_t *c, const pst_core_config_t *config, const pst_core_endpoint_t *from)
@@ -158,7 +160,7 @@ static void config_endpoint(pst_core_t *c, const pst_core_config_t *config, cons
     e->variant = pst_strdup_view(from->variant);
     char name[2 * PST_NAME_BYTES_MAX + 2];
     snprintf(name, sizeof name, "%s/%s", c->providers[e->provider]->name, e->model);
-    e->bucket = set_bucket(c, e->bucket, name, from->rpm, from->tpm);
+    e->bucket = set_bucket(e->bucket, name, from->limit);
     c->providers[e->provider]->has_models = true;
 }
 

@@ -37,12 +37,19 @@ static uint32_t clamp32(double tokens)
 
 tokens_t estimate_tokens(const endpoint_t *e, const slot_t *s)
 {
-    uint32_t output = s->output_limit;
+    uint32_t output = s->output_limit, usual = e->usage ? e->usage->output_usual : 0;
     if (!output)
-        output = e->usage && e->usage->output_usual ? e->usage->output_usual : OUTPUT_DEFAULT;
+        output = usual ? usual : OUTPUT_DEFAULT;
     if (e->max_output)
         output = PST_MIN(output, e->max_output);
     return (tokens_t){clamp32(s->input * estimate_ratio(e) + 0.5), output};
+}
+
+tokens_t estimate_counted(const provider_t *p, const endpoint_t *e, tokens_t t)
+{
+    if (p->reserve == PST_RESERVE_EXPECTED && e->usage && e->usage->output_usual)
+        t.output = PST_MIN(t.output, e->usage->output_usual);
+    return t;
 }
 
 static void learn_output(usage_t *u, uint32_t tokens)

@@ -58,12 +58,12 @@ typedef struct timer {
     timer_kind_t kind;
 } timer_t_;
 
-/* A rate budget whose counters are the store's; `requests` and `tokens` are the slice leased to this broker. */
+/* A rate budget whose counters are the store's; `have` is the slice leased to this broker. */
 typedef struct bucket {
     timer_t_ timer;       /* wait over, or slice idle */
     char *name;
-    uint64_t rpm, tpm, requests_cap, tokens_cap;
-    int64_t requests, tokens; /* negative: spent more than reserved, to be paid back from the next slice */
+    uint64_t limit[PST_RATE_COUNT], cap[PST_RATE_COUNT]; /* 0: none */
+    int64_t have[PST_RATE_COUNT]; /* negative: spent more than reserved, to be paid back from the next slice */
     bool taking;          /* a LIMIT_TAKE is on its way */
     pst_ns_t wait_until;  /* refused until then */
     pst_ns_t used_at;
@@ -98,6 +98,7 @@ typedef struct rest {
 typedef struct provider {
     char *name;
     uint32_t urls, params, concurrency, in_flight;
+    pst_reserve_t reserve;
     bool deny_data_collection, zdr, on;
     bool has_models;      /* the configuration names models it serves: no others are passed through */
     bucket_t *bucket;     /* NULL: no limit configured */
@@ -464,6 +465,8 @@ bool route_has_more(const route_t *r, uint8_t given_up);
 
 /* estimate.c: how many tokens a call will take */
 tokens_t estimate_tokens(const endpoint_t *e, const slot_t *s);
+/* Those of them that the provider counts against its limits when the call begins. */
+tokens_t estimate_counted(const provider_t *p, const endpoint_t *e, tokens_t t);
 void estimate_learn(endpoint_t *e, uint32_t estimated, const pst_outcome_t *o);
 double estimate_ratio(const endpoint_t *e); /* real input tokens to estimated ones */
 
@@ -496,12 +499,12 @@ pst_endpoint_name_t endpoint_name(const pst_core_t *c, uint32_t id);
 void endpoint_free_all(pst_core_t *c);
 
 /* limit.c: budgets leased from the store */
-bucket_t *bucket_new(pst_core_t *c, const char *name, uint64_t rpm, uint64_t tpm);
-void bucket_set(bucket_t *b, uint64_t rpm, uint64_t tpm);
-bool bucket_has(pst_core_t *c, bucket_t *b, uint64_t tokens); /* asks the store for more if not */
-void bucket_spend(pst_core_t *c, bucket_t *b, uint64_t tokens);
-void bucket_settle(bucket_t *b, uint64_t reserved, uint64_t real);
-void bucket_unspend(bucket_t *b, uint64_t tokens);
+bucket_t *bucket_new(const char *name, const uint64_t limit[PST_RATE_COUNT]);
+void bucket_set(bucket_t *b, const uint64_t limit[PST_RATE_COUNT]);
+bool bucket_has(pst_core_t *c, bucket_t *b, tokens_t t); /* asks the store for more if not */
+void bucket_spend(pst_core_t *c, bucket_t *b, tokens_t t);
+void bucket_settle(bucket_t *b, tokens_t reserved, tokens_t real);
+void bucket_unspend(bucket_t *b, tokens_t reserved);
 void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a);
 void bucket_timer(pst_core_t *c, bucket_t *b);
 

@@ -511,13 +511,16 @@ static void settle_budgets(pst_core_t *c, const news_t *n)
 {
     const pst_outcome_t *o = n->o;
     endpoint_t *e = c->endpoints[n->endpoint];
-    bucket_t *both[2] = {c->providers[e->provider]->bucket, e->bucket};
-    uint64_t reserved = (uint64_t)n->job->reserved.input + n->job->reserved.output, real = (uint64_t)o->input_tokens + o->output_tokens;
+    const provider_t *p = c->providers[e->provider];
+    bucket_t *both[2] = {p->bucket, e->bucket};
+    tokens_t real = {o->input_tokens, o->output_tokens};
+    if (p->reserve == PST_RESERVE_EXPECTED)
+        real.input -= PST_MIN(o->cached_tokens, real.input);
     for (int i = 0; i < 2; i++) {
         if (o->verdict == PST_VERDICT_RETURNED)
-            bucket_unspend(both[i], reserved);
-        else if (real || o->verdict != PST_VERDICT_RETRY) /* a lost call may have been counted in full */
-            bucket_settle(both[i], reserved, real);
+            bucket_unspend(both[i], n->job->reserved);
+        else if (o->input_tokens || o->output_tokens || o->verdict != PST_VERDICT_RETRY)
+            bucket_settle(both[i], n->job->reserved, real); /* else: a lost call may have been counted in full */
     }
 }
 

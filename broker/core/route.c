@@ -316,9 +316,9 @@ static bool can_take(const seeker_t *s, const candidate_t *k)
     endpoint_t *e = c->endpoints[k->endpoint];
     if (k->endpoint == s->avoid || is_given_up(s->given_up, k->model) || !endpoint_ready(c, e))
         return false;
-    tokens_t t = estimate_tokens(e, s->job);
-    uint64_t both = (uint64_t)t.input + t.output;
-    return bucket_has(c, c->providers[e->provider]->bucket, both) && bucket_has(c, e->bucket, both);
+    const provider_t *p = c->providers[e->provider];
+    tokens_t t = estimate_counted(p, e, estimate_tokens(e, s->job));
+    return bucket_has(c, p->bucket, t) && bucket_has(c, e->bucket, t);
 }
 
 static double cost_of(const seeker_t *s, const candidate_t *k)

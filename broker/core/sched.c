@@ -372,7 +372,7 @@ static void start(run_t *r, group_t *g, job_t *j, tokens_t tokens, uint64_t cost
     j->state = JOB_RUNNING;
     j->endpoint = e->id;
     j->worker = g->pool->worker;
-    j->reserved = tokens;
+    j->reserved = estimate_counted(p, e, tokens);
     j->cost_nano = cost;
     j->dispatch++;
     j->started = c->now;
@@ -381,15 +381,14 @@ static void start(run_t *r, group_t *g, job_t *j, tokens_t tokens, uint64_t cost
     e->in_flight++;
     p->in_flight++;
     pool_take(c, g->pool);
-    uint64_t both = (uint64_t)tokens.input + tokens.output;
-    bucket_spend(c, p->bucket, both);
-    bucket_spend(c, e->bucket, both);
+    bucket_spend(c, p->bucket, j->reserved);
+    bucket_spend(c, e->bucket, j->reserved);
     j->batch->running++;
     c->gauge.jobs_running++;
     j->batch->cost_reserved += cost;
     g->slots[g->n++] = (pst_task_slot_t){j->slot, j->dispatch};
     c->step_jobs++;
-    r->flow->deficit -= (int64_t)both;
+    r->flow->deficit -= (int64_t)tokens.input + tokens.output;
 }
 
 typedef enum sent { SENT, SENT_BLOCKED, SENT_HOPELESS, SENT_BUDGET } sent_t;

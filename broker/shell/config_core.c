@@ -39,31 +39,37 @@ static void *get(pst_arena_t *a, size_t n, size_t size)
     return p;
 }
 
-/* The core counts input and output tokens together; where only their separate limits are known, their sum is never
- * more than what is allowed. */
-static uint64_t tokens_a_minute(const pst_limits_t *l)
+/* Gemini's tokens a minute are input alone. */
+static void limits_of(const char *api, const pst_limits_t *l, uint64_t ret[PST_RATE_COUNT])
 {
-    return l->tpm ? l->tpm : l->itpm && l->otpm ? l->itpm + l->otpm : l->itpm ? l->itpm : l->otpm;
+    bool input_only = strcmp(api, "gemini") == 0;
+    ret[PST_RATE_REQUESTS] = l->rpm;
+    ret[PST_RATE_INPUT] = input_only && !l->itpm ? l->tpm : l->itpm;
+    ret[PST_RATE_OUTPUT] = l->otpm;
+    ret[PST_RATE_TOKENS] = input_only ? 0 : l->tpm;
+    ret[PST_RATE_DAILY] = l->rpd;
 }
 
 static pst_core_provider_t provider_of(const pst_config_provider_t *p)
 {
-    return (pst_core_provider_t){
+    pst_core_provider_t core = {
         .name = pst_view_str(p->name),
-        .rpm = p->limits.rpm,
-        .tpm = tokens_a_minute(&p->limits),
+        .reserve = strcmp(p->api, "anthropic") == 0 ? PST_RESERVE_EXPECTED : PST_RESERVE_LIMIT,
         .concurrency = p->limits.concurrency,
         .urls = urls_of(p->api),
         .params = params_of(p->api),
         .deny_data_collection = p->data_policy && strcmp(p->data_policy, "deny") == 0,
         .zdr = p->zdr,
     };
+    limits_of(p->api, &p->limits, core.limit);
+    return core;
 }
 
 static pst_core_endpoint_t endpoint_of(const pst_config_t *c, const pst_config_endpoint_t *e)
 {
-    uint32_t params = params_of(c->providers[e->provider].api);
-    return (pst_core_endpoint_t){
+    const char *api = c->providers[e->provider].api;
+    uint32_t params = params_of(api);
+    pst_core_endpoint_t core = {
         .provider = e->provider,
         .model = pst_view_str(e->model),
         .price_input = e->price.input,
@@ -73,13 +79,13 @@ static pst_core_endpoint_t endpoint_of(const pst_config_t *c, const pst_config_e
         .context = e->context,
         .max_output = e->max_output,
         .flags = e->flags,
-        .rpm = e->limits.rpm,
-        .tpm = tokens_a_minute(&e->limits),
         .concurrency = e->limits.concurrency,
         .quantization = pst_view_str(e->quantization),
         .variant = pst_view_str(e->variant),
         .params = e->parameters_given ? params & e->parameters : params,
     };
+    limits_of(api, &e->limits, core.limit);
+    return core;
 }
 
 void pst_config_core(const pst_config_t *c, pst_arena_t *a, pst_core_config_t *ret)

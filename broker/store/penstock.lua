@@ -1,4 +1,4 @@
-#!lua name=penstock1
+#!lua name=penstock2
 -- penstock.lua - what must be atomic in Redis, as one versioned function library.
 --
 -- Every call names its keys, all of one hash tag.  Numbers come as decimal text.  A key that has an owner keeps its
@@ -255,6 +255,7 @@ end
 
 local SCALE = 60000
 local IDLE_MS = 3600000
+local HOUR_MS = 3600000
 
 local function now_ms()
     local t = redis.call('TIME')
@@ -280,69 +281,151 @@ local function afford(have, rate, cap, most, least)
     return math.max(least, math.min(most, math.floor(have / SCALE))), 0
 end
 
-local function keep(key, rpm, tpm, requests, tokens, requests_full, tokens_full, now, block)
-    redis.call('HSET', key, 'r', string.format('%.0f', requests), 't', string.format('%.0f', tokens),
-               'u', string.format('%.0f', now), 'b', string.format('%.0f', block))
-    -- A bucket that is idle until it is full can be forgotten, but not before.
-    local idle = IDLE_MS
-    if rpm > 0 then idle = math.max(idle, (requests_full - requests) / rpm) end
-    if tpm > 0 then idle = math.max(idle, (tokens_full - tokens) / tpm) end
-    redis.call('PEXPIRE', key, string.format('%.0f', math.max(idle, block - now)))
+-- A day's requests by the hour they were made in: "hour:count hour:count …".  What is older than a day is dropped.
+local function hours_read(text, hour)
+    local hours, sum = {}, 0
+    for h, n in string.gmatch(text or '', '(%d+):(%d+)') do
+        h, n = tonumber(h), tonumber(n)
+        if h >= hour - 24 then
+            hours[#hours + 1] = {h, n}
+            sum = sum + n
+        end
+    end
+    return hours, sum
 end
 
--- Rates, caps and levels at this moment.
+local function hours_text(hours)
+    local text = {}
+    for i, h in ipairs(hours) do
+        text[i] = string.format('%.0f:%.0f', h[1], h[2])
+    end
+    return table.concat(text, ' ')
+end
+
+local function hours_add(day, count)
+    local last = day.hours[#day.hours]
+    if last and last[1] == day.hour then
+        last[2] = last[2] + count
+    else
+        day.hours[#day.hours + 1] = {day.hour, count}
+    end
+end
+
+-- The latest first: what comes back is a slice that was taken lately.
+local function hours_take_back(day, count)
+    for i = #day.hours, 1, -1 do
+        local n = math.min(count, day.hours[i][2])
+        day.hours[i][2] = day.hours[i][2] - n
+        count = count - n
+    end
+end
+
+-- As afford, of a day.
+local function afford_today(day, limit, most, least)
+    local left = limit - day.sum
+    if left >= math.max(least, 1) then return math.min(most, left), 0 end
+    local oldest = day.hours[1] and day.hours[1][1] or day.hour
+    return nil, (oldest + 25) * HOUR_MS - day.now
+end
+
+-- The buckets of a minute, in the order of pst_rate_t: the field each level is kept in.  The day is the fifth rate.
+local FIELDS = {'r', 'i', 'o', 't'}
+local DAY = 5
+
+-- limit, cap, amount and least of a rate.
+local function rate_args(args, i)
+    local at = 4 * (i - 1)
+    return tonumber(args[at + 1]), tonumber(args[at + 2]), tonumber(args[at + 3]), tonumber(args[at + 4])
+end
+
+-- The state at this moment.
 local function budget(key, args)
-    local b = {rpm = tonumber(args[1]), tpm = tonumber(args[2]), rcap = tonumber(args[3]), tcap = tonumber(args[4]),
-               now = now_ms()}
-    local v = redis.call('HMGET', key, 'r', 't', 'u', 'b')
-    local since = b.now - tonumber(v[3] or b.now)
+    local b = {now = now_ms(), level = {}}
+    local v = redis.call('HMGET', key, 'r', 'i', 'o', 't', 'd', 'u', 'b')
+    local since = b.now - tonumber(v[6] or b.now)
     -- The clock stepped back: count from where it was.
     if since < 0 then b.now, since = b.now - since, 0 end
-    b.requests = level(v[1], b.rpm, b.rcap, since)
-    b.tokens = level(v[2], b.tpm, b.tcap, since)
-    b.block = tonumber(v[4] or 0)
+    for i = 1, #FIELDS do
+        local limit, cap = rate_args(args, i)
+        b.level[i] = level(v[i], limit, cap, since)
+    end
+    b.day = {now = b.now, hour = math.floor(b.now / HOUR_MS)}
+    b.day.hours, b.day.sum = hours_read(v[DAY], b.day.hour)
+    b.block = tonumber(v[7] or 0)
     return b
 end
 
-local function budget_keep(key, b)
-    keep(key, b.rpm, b.tpm, b.requests, b.tokens, b.rcap * SCALE, b.tcap * SCALE, b.now, b.block)
+local function budget_keep(key, args, b)
+    -- A bucket that is idle until it is full can be forgotten, but not before.
+    local idle = math.max(IDLE_MS, b.block - b.now)
+    local fields = {'u', string.format('%.0f', b.now), 'b', string.format('%.0f', b.block)}
+    for i = 1, #FIELDS do
+        local limit, cap = rate_args(args, i)
+        if limit > 0 then
+            idle = math.max(idle, (cap * SCALE - b.level[i]) / limit)
+            fields[#fields + 1] = FIELDS[i]
+            fields[#fields + 1] = string.format('%.0f', b.level[i])
+        end
+    end
+    if rate_args(args, DAY) > 0 then
+        idle = math.max(idle, 25 * HOUR_MS)
+        fields[#fields + 1] = 'd'
+        fields[#fields + 1] = hours_text(b.day.hours)
+    end
+    redis.call('HSET', key, unpack(fields))
+    redis.call('PEXPIRE', key, string.format('%.0f', idle))
 end
 
--- keys: budget.  args: rpm, tpm, requests_cap, tokens_cap, requests, tokens, requests_min, tokens_min.
--- Gives requests, tokens, milliseconds to wait.  A refusal writes nothing.
+-- keys: budget.  args: limit, cap, amount and least of each rate.  Gives the milliseconds to wait, 0 if it was granted,
+-- and what of each rate.  A refusal writes nothing.
 local function limit_take(keys, args)
     local b = budget(keys[1], args)
-    if b.block > b.now then return {0, 0, b.block - b.now} end
-    local requests, wait_r = afford(b.requests, b.rpm, b.rcap, tonumber(args[5]), tonumber(args[7]))
-    local tokens, wait_t = afford(b.tokens, b.tpm, b.tcap, tonumber(args[6]), tonumber(args[8]))
-    if not requests or not tokens then return {0, 0, math.max(wait_r, wait_t)} end
-    if b.rpm > 0 then b.requests = b.requests - requests * SCALE end
-    if b.tpm > 0 then b.tokens = b.tokens - tokens * SCALE end
-    budget_keep(keys[1], b)
-    return {requests, tokens, 0}
+    if b.block > b.now then return {b.block - b.now} end
+    local granted, wait = {}, 0
+    for i = 1, DAY do
+        local limit, cap, amount, least = rate_args(args, i)
+        local got, w = 0, 0
+        if limit > 0 and i == DAY then
+            got, w = afford_today(b.day, limit, amount, least)
+        elseif limit > 0 then
+            got, w = afford(b.level[i], limit, cap, amount, least)
+        end
+        granted[i], wait = got or 0, math.max(wait, w)
+    end
+    if wait > 0 then return {wait} end
+    for i = 1, #FIELDS do
+        if rate_args(args, i) > 0 then b.level[i] = b.level[i] - granted[i] * SCALE end
+    end
+    if granted[DAY] > 0 then hours_add(b.day, granted[DAY]) end
+    budget_keep(keys[1], args, b)
+    return {0, unpack(granted)}
 end
 
--- keys: budget.  args: rpm, tpm, requests_cap, tokens_cap, requests, tokens.
+-- keys: budget.  args: as limit_take's; the amounts come back.
 local function limit_give(keys, args)
     local b = budget(keys[1], args)
-    b.requests = math.min(b.requests + tonumber(args[5]) * SCALE, b.rcap * SCALE)
-    b.tokens = math.min(b.tokens + tonumber(args[6]) * SCALE, b.tcap * SCALE)
-    budget_keep(keys[1], b)
+    for i = 1, #FIELDS do
+        local limit, cap, amount = rate_args(args, i)
+        if limit > 0 then b.level[i] = math.min(b.level[i] + amount * SCALE, cap * SCALE) end
+    end
+    local _, _, today = rate_args(args, DAY)
+    hours_take_back(b.day, today)
+    budget_keep(keys[1], args, b)
     return OK
 end
 
--- keys: budget.  args: rpm, tpm, requests_cap, tokens_cap, milliseconds.  The latest moment counts.
+-- keys: budget.  args: as limit_take's, then milliseconds.  The latest moment counts.
 local function limit_block(keys, args)
     local b = budget(keys[1], args)
-    b.block = math.max(b.block, b.now + tonumber(args[5]))
-    budget_keep(keys[1], b)
+    b.block = math.max(b.block, b.now + tonumber(args[4 * DAY + 1]))
+    budget_keep(keys[1], args, b)
     return OK
 end
 
 -- ---- registration ------------------------------------------------------------------------------------------------
 
 local function register(name, callback, ...)
-    redis.register_function{function_name = 'pst1_' .. name, callback = callback, flags = {...}}
+    redis.register_function{function_name = 'pst2_' .. name, callback = callback, flags = {...}}
 end
 
 register('enlist', enlist)

@@ -416,10 +416,12 @@ static pst_cmd_t *limit_cmd(pst_store_t *s, const pst_store_op_t *op, const char
     pst_key_limit(&key, op->u.limit.name);
     pst_cmd_t *c = pst_cmd_fcall(function, 1, fn, s);
     pst_cmd_key(c, &key);
-    pst_cmd_num(c, op->u.limit.rpm);
-    pst_cmd_num(c, op->u.limit.tpm);
-    pst_cmd_num(c, op->u.limit.requests_cap);
-    pst_cmd_num(c, op->u.limit.tokens_cap);
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        pst_cmd_num(c, op->u.limit.rate[i].limit);
+        pst_cmd_num(c, op->u.limit.rate[i].cap);
+        pst_cmd_num(c, op->u.limit.rate[i].amount);
+        pst_cmd_num(c, op->u.limit.rate[i].least);
+    }
     return c;
 }
 
@@ -428,28 +430,21 @@ static void on_limit_taken(pst_cmd_t *c, const redisReply *r)
     pst_store_t *s = c->arg;
     pst_store_answer_t a = answer_of(c);
     a.err = pst_store_reply_err(s, r);
-    a.requests = pst_reply_num(pst_reply_at(r, 0));
-    a.tokens = pst_reply_num(pst_reply_at(r, 1));
-    a.wait_ms = pst_reply_num(pst_reply_at(r, 2));
+    a.wait_ms = pst_reply_num(pst_reply_at(r, 0));
+    a.refused = a.err || a.wait_ms > 0;
+    for (unsigned i = 0; i < PST_RATE_COUNT && !a.refused; i++)
+        a.granted[i] = pst_reply_num(pst_reply_at(r, 1 + i));
     pst_store_answer(s, &a);
 }
 
 static void submit_limit_take(pst_store_t *s, const pst_store_op_t *op)
 {
-    pst_cmd_t *c = limit_cmd(s, op, "limit_take", on_limit_taken);
-    pst_cmd_num(c, op->u.limit.requests);
-    pst_cmd_num(c, op->u.limit.tokens);
-    pst_cmd_num(c, op->u.limit.requests_min);
-    pst_cmd_num(c, op->u.limit.tokens_min);
-    send_op(s, c, op);
+    send_op(s, limit_cmd(s, op, "limit_take", on_limit_taken), op);
 }
 
 static void submit_limit_give(pst_store_t *s, const pst_store_op_t *op)
 {
-    pst_cmd_t *c = limit_cmd(s, op, "limit_give", on_done);
-    pst_cmd_num(c, op->u.limit.requests);
-    pst_cmd_num(c, op->u.limit.tokens);
-    send_op(s, c, op);
+    send_op(s, limit_cmd(s, op, "limit_give", on_done), op);
 }
 
 static void submit_limit_block(pst_store_t *s, const pst_store_op_t *op)

@@ -104,6 +104,17 @@ typedef enum pst_store_op_type {
 /* Why a batch takes no more work. */
 typedef enum pst_drain { PST_DRAIN_NONE, PST_DRAIN_CANCELLED, PST_DRAIN_EXPIRED, PST_DRAIN_BUDGET } pst_drain_t;
 
+/* What the budget of an account, or of a model there, limits.  Minutes are buckets that fill steadily, a day is the 24
+ * hours before now: no clock of a provider's is known, and so none of its days sees more. */
+typedef enum pst_rate {
+    PST_RATE_REQUESTS, /* a minute */
+    PST_RATE_INPUT,    /* tokens a minute */
+    PST_RATE_OUTPUT,
+    PST_RATE_TOKENS,   /* input and output together */
+    PST_RATE_DAILY,    /* requests a day */
+    PST_RATE_COUNT
+} pst_rate_t;
+
 typedef struct pst_store_op {
     pst_store_op_type_t type;
     uint64_t token;              /* comes back in the answer; 0: no answer wanted */
@@ -163,10 +174,12 @@ typedef struct pst_store_op {
         } del;
         struct {                 /* LIMIT_TAKE, LIMIT_GIVE, LIMIT_BLOCK */
             pst_view_t name;     /* "<provider>" or "<provider>/<upstream model>" */
-            uint64_t rpm, tpm;   /* 0: that dimension has no limit */
-            uint64_t requests_cap, tokens_cap; /* size of the buckets */
-            uint64_t requests, tokens;         /* TAKE: wanted at most; GIVE: returned */
-            uint64_t requests_min, tokens_min; /* TAKE: all of this or nothing */
+            struct {
+                uint64_t limit;  /* a minute, PST_RATE_DAILY: a day; 0: none */
+                uint64_t cap;    /* size of the bucket; a day has none */
+                uint64_t amount; /* TAKE: wanted at most; GIVE: returned */
+                uint64_t least;  /* TAKE: all of this, of every rate, or nothing */
+            } rate[PST_RATE_COUNT];
             uint64_t block_ms;   /* BLOCK: for so long from now, by the store's clock */
         } limit;
     } u;
@@ -178,7 +191,8 @@ typedef struct pst_store_answer {
     pst_err_t err;
     pst_id_t holder;             /* OPEN, CLAIM: the key's holder; all zero if none */
     pst_blob_t *headers, *bodies; /* LOAD: borrowed during the callback; take references to keep */
-    uint64_t requests, tokens;   /* LIMIT_TAKE: granted, both 0 if refused */
+    uint64_t granted[PST_RATE_COUNT]; /* LIMIT_TAKE: 0 where there is no limit, and everywhere if it was refused */
+    bool refused;                /* LIMIT_TAKE */
     uint64_t wait_ms;            /* LIMIT_TAKE refused: try again then */
 } pst_store_answer_t;
 

@@ -168,21 +168,22 @@ static void take(world_t *w, const pending_t *p, pst_store_answer_t *a)
 {
     const pst_store_op_t *op = &p->op;
     bucket_model_t *b = bucket_named(w, p->name);
-    double rate = (double)op->u.limit.rpm / 60;
+    double rate = (double)op->u.limit.rate[PST_RATE_REQUESTS].limit / 60;
     b->requests += rate * (double)(w->now - b->at) / 1e9;
     b->at = w->now;
-    if (b->requests > (double)op->u.limit.requests_cap)
-        b->requests = (double)op->u.limit.requests_cap;
-    double want = (double)op->u.limit.requests;
+    if (b->requests > (double)op->u.limit.rate[PST_RATE_REQUESTS].cap)
+        b->requests = (double)op->u.limit.rate[PST_RATE_REQUESTS].cap;
+    double want = (double)op->u.limit.rate[PST_RATE_REQUESTS].amount;
     double got = b->requests < want ? (double)(uint64_t)b->requests : want;
-    if (w->now < b->blocked_until || got < (double)op->u.limit.requests_min || got < 1) {
+    if (w->now < b->blocked_until || got < (double)op->u.limit.rate[PST_RATE_REQUESTS].least || got < 1) {
+        a->refused = true;
         a->wait_ms = w->now < b->blocked_until ? (b->blocked_until - w->now) / PST_MS + 1
                                                : (uint64_t)(1000 / rate) + 1;
         return;
     }
     b->requests -= got;
     b->granted += (uint64_t)got;
-    a->requests = (uint64_t)got;
+    a->granted[PST_RATE_REQUESTS] = (uint64_t)got;
 }
 
 static void apply_limit(world_t *w, const pending_t *p, pst_store_answer_t *a)
@@ -191,8 +192,8 @@ static void apply_limit(world_t *w, const pending_t *p, pst_store_answer_t *a)
     if (p->op.type == PST_STORE_LIMIT_TAKE) {
         take(w, p, a);
     } else if (p->op.type == PST_STORE_LIMIT_GIVE) {
-        b->requests += (double)p->op.u.limit.requests;
-        b->granted -= p->op.u.limit.requests;
+        b->requests += (double)p->op.u.limit.rate[PST_RATE_REQUESTS].amount;
+        b->granted -= p->op.u.limit.rate[PST_RATE_REQUESTS].amount;
     } else {
         b->blocked_until = PST_MAX(b->blocked_until, w->now + p->op.u.limit.block_ms * PST_MS);
     }

@@ -701,7 +701,7 @@ static void configure(world_t *w)
     pst_core_provider_t p[SIM_PROVIDERS];
     pst_core_endpoint_t e[SIM_PROVIDERS];
     for (uint32_t i = 0; i < SIM_PROVIDERS; i++) {
-        p[i] = (pst_core_provider_t){.name = pst_view_str(w->provider[i].name), .rpm = w->provider[i].rpm,
+        p[i] = (pst_core_provider_t){.name = pst_view_str(w->provider[i].name), .limit = {[PST_RATE_REQUESTS] = w->provider[i].rpm},
                                      .concurrency = w->provider[i].concurrency, .urls = 1};
         e[i] = (pst_core_endpoint_t){.provider = i, .model = PST_VIEW_LIT("m"), .price_input = 1 + i,
                                      .price_output = 2 + i};

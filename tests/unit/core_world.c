@@ -12,8 +12,12 @@ static void answer(world_t *w, const pst_store_op_t *op)
     if (op->type == PST_STORE_CLAIM)
         a.holder = op->batch;
     if (op->type == PST_STORE_LIMIT_TAKE) {
-        a.requests = w->take_refuse ? 0 : op->u.limit.requests;
-        a.tokens = w->take_refuse ? 0 : op->u.limit.tokens;
+        a.refused = w->take_refuse;
+        for (int i = 0; i < PST_RATE_COUNT; i++) {
+            a.granted[i] = w->take_refuse ? 0 : op->u.limit.rate[i].amount;
+            w->granted[i] += (int64_t)a.granted[i];
+            w->asked[i] = op->u.limit.rate[i].least;
+        }
         a.wait_ms = w->take_refuse ? w->take_wait_ms : 0;
     }
     pst_pack_headers_t h;
@@ -62,6 +66,8 @@ static void take_actions(world_t *w, pst_store_op_t *ops, uint32_t *n)
                 w->retries++;
             if (a.u.store.type == PST_STORE_DELETE)
                 w->deletes++;
+            for (int i = 0; i < PST_RATE_COUNT && a.u.store.type == PST_STORE_LIMIT_GIVE; i++)
+                w->granted[i] -= (int64_t)a.u.store.u.limit.rate[i].amount;
             if (a.u.store.type == PST_STORE_END) {
                 w->ended = true;
                 w->end_status = a.u.store.u.end.summary->status;
@@ -143,7 +149,7 @@ void configure(world_t *w, const pst_core_config_t *c)
 void configure_limited(world_t *w, uint64_t rpm)
 {
     pst_core_provider_t p[] = {
-        {.name = PST_VIEW_LIT("alpha"), .urls = 1, .rpm = rpm},
+        {.name = PST_VIEW_LIT("alpha"), .urls = 1, .limit = {[PST_RATE_REQUESTS] = rpm}},
         {.name = PST_VIEW_LIT("beta"), .urls = 1},
         {.name = PST_VIEW_LIT("bare"), .urls = 1},
     };
@@ -309,6 +315,7 @@ void outcome_from(world_t *w, pst_peer_t worker, const task_t *t, say_t s)
     if (s.verdict == PST_VERDICT_DONE) {
         o.input_tokens = s.input_tokens ? s.input_tokens : 10;
         o.output_tokens = s.output_tokens ? s.output_tokens : 20;
+        o.cached_tokens = s.cached_tokens;
     }
     pst_outcome_group_t g = {.batch = t->ref.batch, .segment = t->ref.segment, .endpoints = &name, .endpoints_n = 1,
                              .outcomes = &o, .outcomes_n = 1, .blob = {PST_CODEC_RAW, 2, pst_blob_view(blob)}};

@@ -51,6 +51,8 @@ typedef struct world {
     uint32_t deletes;
     pst_core_pool_t pools[8]; /* of a worker that says hello: room for `jobs` in each */
     uint32_t pools_n;
+    int64_t granted[PST_RATE_COUNT]; /* of all budgets, less what came back */
+    uint64_t asked[PST_RATE_COUNT];  /* by the last TAKE: the least */
     uint32_t output_limit; /* of jobs to be submitted; 100 at first */
 } world_t;
 
@@ -74,6 +76,7 @@ typedef struct say {
     bool whole;
     uint64_t latency_us;    /* 0: 5 ms */
     uint32_t input_tokens, output_tokens; /* of DONE; 0: 10 and 20 */
+    uint32_t cached_tokens;
 } say_t;
 
 extern const pst_id_t ID;

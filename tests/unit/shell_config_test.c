@@ -40,7 +40,7 @@ static void limits_prices_and_models_are_carried_over(void **state)
     (void)state;
     pst_config_t *config = NULL;
     pst_core_config_t c = core_of("providers:\n"
-                                  "  one: { api: echo, limits: { rpm: 60, itpm: 1000, otpm: 200, concurrency: 7 } }\n"
+                                  "  one: { api: echo, limits: { rpm: 60, itpm: 1000, otpm: 200, rpd: 9000, concurrency: 7 } }\n"
                                   "  two: { api: echo, limits: { tpm: 500, itpm: 1000 } }\n"
                                   "models:\n"
                                   "  a/b:\n"
@@ -49,10 +49,13 @@ static void limits_prices_and_models_are_carried_over(void **state)
                                   "    - { provider: one, model: y }\n",
                                   &config);
     assert_int_equal(c.providers_n, 2);
-    assert_int_equal(c.providers[0].rpm, 60);
-    assert_int_equal(c.providers[0].tpm, 1200);
+    assert_int_equal(c.providers[0].limit[PST_RATE_REQUESTS], 60);
+    assert_int_equal(c.providers[0].limit[PST_RATE_INPUT], 1000);
+    assert_int_equal(c.providers[0].limit[PST_RATE_OUTPUT], 200);
+    assert_int_equal(c.providers[0].limit[PST_RATE_DAILY], 9000);
     assert_int_equal(c.providers[0].concurrency, 7);
-    assert_int_equal(c.providers[1].tpm, 500);
+    assert_int_equal(c.providers[1].limit[PST_RATE_TOKENS], 500);
+    assert_int_equal(c.providers[1].limit[PST_RATE_INPUT], 1000);
     assert_int_equal(c.models_n, 1);
     assert_true(pst_view_eqs(c.models[0].name, "a/b"));
     assert_int_equal(c.models[0].count, 2);
@@ -61,7 +64,7 @@ static void limits_prices_and_models_are_carried_over(void **state)
     assert_true(pst_view_eqs(e->model, "x"));
     assert_true(e->price_input == 1 && e->price_output == 2 && e->price_cached == 1);
     assert_int_equal(e->context, 9);
-    assert_int_equal(e->rpm, 5);
+    assert_int_equal(e->limit[PST_RATE_REQUESTS], 5);
     pst_config_destroy(&config);
 }
 

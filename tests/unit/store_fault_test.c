@@ -210,7 +210,8 @@ static void a_full_redis_takes_results_only(void **state)
     ok(w, (pst_store_op_t){.type = PST_STORE_RETRY, .batch = id_of(1), .segment = 1, .u.retry = {.retry = &y}});
     ok(w, (pst_store_op_t){.type = PST_STORE_CANCELLING, .batch = id_of(1), .u.cancelling = {PST_DRAIN_BUDGET, 5}});
     ok(w, (pst_store_op_t){.type = PST_STORE_LIMIT_TAKE,
-                           .u.limit = {.name = PST_VIEW_LIT("p"), .rpm = 60, .requests_cap = 5, .requests = 1}});
+                           .u.limit = {.name = PST_VIEW_LIT("p"),
+                                       .rate = {[PST_RATE_REQUESTS] = {.limit = 60, .cap = 5, .amount = 1}}}});
     /* A broker that starts now gets its state back. */
     world_close(w);
     world_open(w, &server, PST_DUR_FSYNCED);

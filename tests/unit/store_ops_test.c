@@ -542,7 +542,7 @@ static void the_older_broker_is_refused(void **state)
     /* The young one has a pack of that segment, and the key, in its own hand. */
     ok(&young, op_put(id_of(2), 0, 1, 3, 5000));
     ok(&young, (pst_store_op_t){.type = PST_STORE_CLAIM, .batch = b, .u.claim = {.key = PST_VIEW_LIT("key")}});
-    redisReply *before = server_ask(&server, "FCALL pst1_seg_read 3 x y z"); /* the library answers */
+    redisReply *before = server_ask(&server, "FCALL pst2_seg_read 3 x y z"); /* the library answers */
     freeReplyObject(before);
     for (unsigned i = 0; i < PST_COUNT(writes); i++) {
         assert_int_equal(world_do(old, writes[i]), PST_E_FENCED);
@@ -576,30 +576,32 @@ static void a_gap_is_fatal(void **state)
 
 /* ---- rate budgets ----------------------------------------------------------------------------------------------------------- */
 
+/* Of a bucket of 10 requests and 1,000 tokens. */
 static pst_store_op_t take(uint64_t rpm, uint64_t tpm, uint64_t requests, uint64_t requests_min, uint64_t tokens,
                            uint64_t tokens_min)
 {
-    return (pst_store_op_t){.type = PST_STORE_LIMIT_TAKE,
-                            .u.limit = {.name = PST_VIEW_LIT("openai/gpt"), .rpm = rpm, .tpm = tpm, .requests_cap = 10,
-                                        .tokens_cap = 1000, .requests = requests, .tokens = tokens,
-                                        .requests_min = requests_min, .tokens_min = tokens_min}};
+    return (pst_store_op_t){
+        .type = PST_STORE_LIMIT_TAKE,
+        .u.limit = {.name = PST_VIEW_LIT("openai/gpt"),
+                    .rate = {[PST_RATE_REQUESTS] = {rpm, 10, requests, requests_min},
+                             [PST_RATE_TOKENS] = {tpm, 1000, tokens, tokens_min}}}};
 }
 
 static void budgets_give_and_refuse(void **state)
 {
     world_t *w = *state;
     ok(w, take(60, 6000, 4, 1, 300, 1));
-    assert_int_equal(w->answer.requests, 4);
-    assert_int_equal(w->answer.tokens, 300);
+    assert_int_equal(w->answer.granted[PST_RATE_REQUESTS], 4);
+    assert_int_equal(w->answer.granted[PST_RATE_TOKENS], 300);
     /* What is there, if that is enough. */
     ok(w, take(60, 6000, 100, 1, 5000, 1));
-    assert_in_range(w->answer.requests, 6, 7);
-    assert_in_range(w->answer.tokens, 700, 800);
+    assert_in_range(w->answer.granted[PST_RATE_REQUESTS], 6, 7);
+    assert_in_range(w->answer.granted[PST_RATE_TOKENS], 700, 800);
     /* All or nothing, and nothing is written. */
     redisReply *before = server_ask(&server, "HGETALL pst:{lim:openai/gpt}");
     ok(w, take(60, 6000, 5, 5, 10, 1));
-    assert_int_equal(w->answer.requests, 0);
-    assert_int_equal(w->answer.tokens, 0);
+    assert_int_equal(w->answer.granted[PST_RATE_REQUESTS], 0);
+    assert_int_equal(w->answer.granted[PST_RATE_TOKENS], 0);
     assert_in_range(w->answer.wait_ms, 3000, 5000);
     redisReply *after = server_ask(&server, "HGETALL pst:{lim:openai/gpt}");
     for (unsigned i = 0; i < 8; i++)
@@ -611,26 +613,87 @@ static void budgets_give_and_refuse(void **state)
     give.type = PST_STORE_LIMIT_GIVE;
     ok(w, give);
     ok(w, take(60, 6000, 1000, 10, 1000000, 1000));
-    assert_int_equal(w->answer.requests, 10);
-    assert_int_equal(w->answer.tokens, 1000);
+    assert_int_equal(w->answer.granted[PST_RATE_REQUESTS], 10);
+    assert_int_equal(w->answer.granted[PST_RATE_TOKENS], 1000);
     /* More than the bucket holds is given when it is full, and owed. */
     ok(w, give);
     ok(w, take(60, 6000, 1, 1, 1500, 1500));
-    assert_int_equal(w->answer.tokens, 1500);
+    assert_int_equal(w->answer.granted[PST_RATE_TOKENS], 1500);
     ok(w, take(60, 6000, 1, 1, 1, 1));
     assert_in_range(w->answer.wait_ms, 4500, 5010);
     /* A pause for everybody; a shorter one later does not end it. */
     ok(w, give);
-    pst_store_op_t block = {.type = PST_STORE_LIMIT_BLOCK,
-                            .u.limit = {.name = PST_VIEW_LIT("openai/gpt"), .rpm = 60, .tpm = 6000, .requests_cap = 10,
-                                        .tokens_cap = 1000, .block_ms = 60000}};
+    pst_store_op_t block = take(60, 6000, 0, 0, 0, 0);
+    block.type = PST_STORE_LIMIT_BLOCK;
+    block.u.limit.block_ms = 60000;
     ok(w, block);
     block.u.limit.block_ms = 10;
     ok(w, block);
     ok(w, take(60, 6000, 1, 1, 1, 1));
-    assert_int_equal(w->answer.requests, 0);
+    assert_int_equal(w->answer.granted[PST_RATE_REQUESTS], 0);
     assert_in_range(w->answer.wait_ms, 59000, 60000);
     assert_in_range(server_num(&server, "PTTL pst:{lim:openai/gpt}"), 3590000, 3600000);
+}
+
+/* Five rates in one call: what one of them refuses is taken from none. */
+static void all_rates_or_none(void **state)
+{
+    world_t *w = *state;
+    pst_store_op_t op = {.type = PST_STORE_LIMIT_TAKE,
+                         .u.limit = {.name = PST_VIEW_LIT("anthropic"),
+                                     .rate = {[PST_RATE_REQUESTS] = {60, 10, 2, 1},
+                                              [PST_RATE_INPUT] = {60000, 5000, 3000, 1000},
+                                              [PST_RATE_OUTPUT] = {6000, 500, 200, 100},
+                                              [PST_RATE_TOKENS] = {66000, 5500, 3200, 1100},
+                                              [PST_RATE_DAILY] = {5, 5, 2, 1}}}};
+    const uint64_t *granted = w->answer.granted;
+    ok(w, op);
+    assert_false(w->answer.refused);
+    assert_true(granted[PST_RATE_REQUESTS] == 2 && granted[PST_RATE_INPUT] == 3000 && granted[PST_RATE_OUTPUT] == 200 &&
+                granted[PST_RATE_TOKENS] == 3200 && granted[PST_RATE_DAILY] == 2);
+    /* There is no more output than 300: nothing of all. */
+    op.u.limit.rate[PST_RATE_OUTPUT].least = op.u.limit.rate[PST_RATE_OUTPUT].amount = 400;
+    ok(w, op);
+    assert_true(w->answer.refused);
+    assert_in_range(w->answer.wait_ms, 900, 1000);
+    op.u.limit.rate[PST_RATE_OUTPUT].least = op.u.limit.rate[PST_RATE_OUTPUT].amount = 100;
+    op.u.limit.rate[PST_RATE_INPUT].least = op.u.limit.rate[PST_RATE_INPUT].amount = 2000;
+    op.u.limit.rate[PST_RATE_TOKENS].amount = 2100;
+    ok(w, op);
+    assert_int_equal(granted[PST_RATE_INPUT], 2000);
+    assert_int_equal(granted[PST_RATE_DAILY], 2);
+    /* What came back can be had again. */
+    op.type = PST_STORE_LIMIT_GIVE;
+    ok(w, op);
+    op.type = PST_STORE_LIMIT_TAKE;
+    ok(w, op);
+    assert_int_equal(granted[PST_RATE_INPUT], 2000);
+}
+
+/* Never more requests in any 24 hours than a day may have: hours behind are remembered, those of yesterday are not. */
+static void a_day_is_the_last_24_hours(void **state)
+{
+    world_t *w = *state;
+    pst_store_op_t op = {.type = PST_STORE_LIMIT_TAKE,
+                         .u.limit = {.name = PST_VIEW_LIT("gemini"), .rate = {[PST_RATE_DAILY] = {10, 10, 4, 4}}}};
+    redisReply *t = server_ask(&server, "TIME");
+    long long hour = atoll(t->element[0]->str) / 3600;
+    freeReplyObject(t);
+    char command[160];
+    snprintf(command, sizeof command, "HSET pst:{lim:gemini} d %lld:100,%lld:3,%lld:2", hour - 25, hour - 24, hour - 1);
+    freeReplyObject(server_ask(&server, command));
+    ok(w, op); /* 5 in the last 24 hours, and these */
+    assert_int_equal(w->answer.granted[PST_RATE_DAILY], 4);
+    ok(w, op);
+    assert_true(w->answer.refused);
+    /* Until the oldest of those hours is more than a day ago. */
+    assert_in_range(w->answer.wait_ms, 1, 3600000);
+    op.type = PST_STORE_LIMIT_GIVE;
+    ok(w, op);
+    op.type = PST_STORE_LIMIT_TAKE;
+    ok(w, op);
+    assert_int_equal(w->answer.granted[PST_RATE_DAILY], 4);
+    assert_in_range(server_num(&server, "PTTL pst:{lim:gemini}"), 86400000, 90000000);
 }
 
 /* Two brokers' takes together stay under cap + rate * time. */
@@ -643,8 +706,8 @@ static void budgets_are_shared(void **state)
     for (unsigned i = 0; i < 3000; i++) {
         world_t *x = i % 2 ? w : &other;
         ok(x, take(6007, 60013, 1 + i % 3, 1, 1 + i % 50, 1));
-        requests += x->answer.requests;
-        tokens += x->answer.tokens;
+        requests += x->answer.granted[PST_RATE_REQUESTS];
+        tokens += x->answer.granted[PST_RATE_TOKENS];
     }
     redisReply *t1 = server_ask(&server, "TIME");
     double minutes = ((double)(atoll(t1->element[0]->str) - atoll(t0->element[0]->str)) +
@@ -691,7 +754,8 @@ static const struct CMUnitTest tests[] = {
     CASE(epochs_rise), CASE(a_batch_lives), CASE(an_ended_batch_is_read), CASE(lists_are_paged),
     CASE(keys_are_claimed_once), CASE(delete_leaves_nothing), CASE(half_done_is_finished_after_a_crash),
     CASE(a_staging_batch_is_restored), CASE(many_batches_are_restored_in_order), CASE(the_older_broker_is_refused),
-    CASE(a_gap_is_fatal), CASE(budgets_give_and_refuse), CASE(budgets_are_shared), CASE(workers_are_remembered),
+    CASE(a_gap_is_fatal), CASE(budgets_give_and_refuse), CASE(all_rates_or_none), CASE(a_day_is_the_last_24_hours),
+    CASE(budgets_are_shared), CASE(workers_are_remembered),
     CASE(room_is_told),
 };
 
