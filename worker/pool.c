@@ -366,7 +366,8 @@ static void start(pst_run_t *r)
 
 static bool may_start(const pst_pools_t *p, const pool_t *pool)
 {
-    return pool->queued > 0 && pool->lives < pool->capacity && !pst_outbox_full(p->outbox);
+    return pool->queued > 0 && pool->lives < pool->capacity && !pst_outbox_full(p->outbox) &&
+           (!pool->target || pst_http_target_ready(pool->target));
 }
 
 static void answer_due(pst_pools_t *p)

@@ -66,7 +66,7 @@ static inline size_t pst_http_req_bytes(const pst_http_req_t *r)
 /* What came back.  status 0: no answer (then `transport` says why and the body is empty). */
 typedef struct pst_http_answer {
     int status;
-    pst_cause_t transport;           /* CONNECTION, TIMEOUT, PAYLOAD_TOO_LARGE (answer over its cap), or NONE */
+    pst_cause_t transport;           /* CONNECTION, TIMEOUT, CERTIFICATE, PAYLOAD_TOO_LARGE (answer over its cap), or NONE */
     const pst_http_header_t *header; /* names in lower case */
     unsigned headers;
     pst_view_t body;

@@ -1,12 +1,13 @@
 """Providers behind TLS, with HTTP/1.1 and HTTP/2: jobs go through, and errors are errors."""
 import json
 import os
+import signal
 import ssl
 import tempfile
 import unittest.mock
 import urllib.request
 
-from harness import Case, Provider, line, main, write_lines
+from harness import Case, Provider, line, main, wait_for, write_lines
 
 JOBS = 600
 
@@ -120,6 +121,34 @@ class Tls(Case):
         batch = self.submit(c, (line(i) for i in range(30)))
         c.wait(batch)
         self.check_every_job_once(c.results(batch), 30)
+
+    def test_a_certificate_nobody_trusts_parks_and_trust_resumes(self):
+        for http2 in (False, True):
+            with self.subTest(http2=http2):
+                p = self.tls_provider(*([] if http2 else ["--http1"]))
+                c = self.tls_cluster(p, None)
+                batch = self.submit(c, (line(i) for i in range(JOBS)))
+
+                def parked():
+                    return [x for x in c.run("status", batch).stdout.splitlines()
+                            if "waiting" in x and "certificate_not_trusted" in x]
+
+                wait_for("the parked provider in status", parked)
+                # what was on its way when the provider was parked would park it once more
+                wait_for("all jobs to wait", lambda: c.status(batch)["request_counts"]["running"] == 0)
+                counts = c.status(batch)["request_counts"]
+                self.assertEqual((counts["completed"], counts["failed"]), (0, 0), counts)
+                self.assertEqual(p.stats()["requests"], 0)
+                self.trust(c, p.ca_file)
+                c.up.send_signal(signal.SIGHUP)
+                self.assertEqual(c.wait(batch)["request_counts"]["completed"], JOBS)
+                results = c.results(batch)
+                self.check_every_job_once(results, JOBS)
+                for r in results:
+                    causes = [a.get("error_type") for a in r["penstock"]["attempts"]]
+                    self.assertTrue(all(x == "certificate_not_trusted" for x in causes[:-1]), r)
+                wire = p.wire()
+                self.assertEqual(wire["h2_streams"], JOBS if http2 else 0, wire)
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ static void client_start(client_t *c, uint16_t port, bool through_curl, pst_ns_t
     char url[64];
     char key_text[] = "k-1";
     pst_secret_t key = {key_text};
-    /* What plain connections do not know goes through curl. */
+    /* What h1.h does not know goes through curl. */
     snprintf(url, sizeof url, "http://%s127.0.0.1:%u/v1", through_curl ? "user@" : "", port);
     c->loop = pst_loop_new();
     c->http = pst_http_new(c->loop);
@@ -428,6 +428,64 @@ static void nobody_there_is_a_failed_connection(void **state)
     }
 }
 
+/* More than connections are made at once. */
+static void all_calls_hear_that_nobody_is_there(void **state)
+{
+    (void)state;
+    server_t s = {.connections = 0};
+    client_t c = {0};
+    server_start(&s);
+    server_join(&s);
+    client_start(&c, s.port, false, 60 * PST_SEC);
+    pst_ns_t before = pst_clock_mono();
+    for (int i = 0; i < 1000; i++)
+        assert_non_null(begin(&c, &small));
+    pst_loop_run(c.loop);
+    assert_int_equal(c.ended, 1000);
+    assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+    assert_true(pst_clock_mono() - before < 30 * PST_SEC);
+    client_stop(&c);
+}
+
+static void a_connection_that_is_closed_at_once_fails_its_call(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"c"};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .connections = 1};
+        client_t c = {0};
+        server_start(&s);
+        client_start(&c, s.port, curl, 60 * PST_SEC);
+        pst_ns_t before = pst_clock_mono();
+        call(&c, &small);
+        assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+        assert_true(pst_clock_mono() - before < 30 * PST_SEC);
+        client_stop(&c);
+        server_join(&s);
+        server_release(&s);
+    }
+}
+
+/* As a worker ends: nobody waits for connections that are being made. */
+static void the_end_waits_for_nothing(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"w"};
+    server_t s = {.does = does, .connections = 1};
+    client_t c = {0};
+    server_start(&s);
+    client_start(&c, s.port, false, 60 * PST_SEC);
+    assert_non_null(begin(&c, &small));
+    client_stop(&c);
+    assert_int_equal(c.ended, 0);
+    int fd = socket(AF_INET, SOCK_STREAM, 0); /* the server may have seen nobody yet */
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(s.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    (void)!connect(fd, (struct sockaddr *)&a, sizeof a);
+    close(fd);
+    server_join(&s);
+    server_release(&s);
+}
+
 static void half_an_answer_is_none(void **state)
 {
     (void)state;
@@ -448,7 +506,7 @@ static void half_an_answer_is_none(void **state)
     }
 }
 
-/* It cannot be read over a plain connection; said again, it goes through curl. */
+/* It cannot be read by h1.h; said again, it goes through curl. */
 static void a_packed_answer_is_unpacked_the_second_time(void **state)
 {
     (void)state;
@@ -552,6 +610,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_call_that_was_sent_is_not_sent_again),
     cmocka_unit_test(an_answer_may_come_before_the_end_of_the_request),
     cmocka_unit_test(nobody_there_is_a_failed_connection),
+    cmocka_unit_test(all_calls_hear_that_nobody_is_there),
+    cmocka_unit_test(a_connection_that_is_closed_at_once_fails_its_call),
+    cmocka_unit_test(the_end_waits_for_nothing),
     cmocka_unit_test(half_an_answer_is_none),
     cmocka_unit_test(a_packed_answer_is_unpacked_the_second_time),
     cmocka_unit_test(a_call_has_its_time),

@@ -1,4 +1,4 @@
-/* call.h - what the two ways of making a call have in common: curl.h, plain.h. */
+/* call.h - what the two ways of making a call have in common: curl.h, h1.h. */
 #ifndef PST_HTTP_CALL_H
 #define PST_HTTP_CALL_H
 
@@ -6,7 +6,7 @@
 
 /* The first thing in a call of either. */
 struct pst_http_call {
-    bool plain;
+    bool h1;
 };
 
 /* Calls that end before any of them is told so: reading answers and making something of them are each as much code

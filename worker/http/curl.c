@@ -58,6 +58,8 @@ struct pst_curl_site {
     char *base_url;
     char *ca_file;              /* NULL: those of the environment, or the system's */
     bool tls;
+    bool asked, http1;          /* known whether it takes HTTP/1.1, and so */
+    unsigned calls;             /* in flight */
     long timeout_ms;
     struct curl_slist *headers; /* of every call */
 };
@@ -67,8 +69,8 @@ typedef struct call {
     pst_link_t link;
     CURL *easy;
     shard_t *shard;              /* NULL: idle */
-    pst_curl_site_t *site;       /* NULL: idle, or no call but a connection to be opened */
-    pst_curl_connected_fn *connected;
+    pst_curl_site_t *site;       /* NULL: idle */
+    pst_curl_connected_fn *connected; /* NULL: a call, or a connection that was handed out */
     CURLU *parsed;               /* of `url`, for the easy handle */
     pst_buf_t url;               /* NUL included; empty: none yet */
     pst_buf_t extra;             /* text of the request's own headers */
@@ -99,6 +101,7 @@ pst_curl_site_t *pst_curl_site_new(const char *base_url, const char *ca_file, ch
     s->base_url = pst_strdup_view(pst_view_str(base_url));
     s->ca_file = ca_file ? pst_strdup_view(pst_view_str(ca_file)) : NULL;
     s->tls = strncasecmp(base_url, "https:", 6) == 0;
+    s->asked = s->http1 = !s->tls;
     s->timeout_ms = (long)PST_MIN(PST_MAX(timeout / PST_MS, (pst_ns_t)1), (pst_ns_t)INT32_MAX);
     for (unsigned i = 0; i < lines; i++)
         add_header(&s->headers, line[i]);
@@ -109,9 +112,15 @@ pst_curl_site_t *pst_curl_site_new(const char *base_url, const char *ca_file, ch
     return s;
 }
 
-static void unref_site(pst_curl_site_t **s)
+pst_curl_site_t *pst_curl_site_ref(pst_curl_site_t *s)
 {
-    pst_curl_site_t *x = pst_take(s);
+    s->refs++;
+    return s;
+}
+
+void pst_curl_site_unref(pst_curl_site_t **s)
+{
+    pst_curl_site_t *x = s ? pst_take(s) : NULL;
     if (!x || --x->refs > 0)
         return;
     for (struct curl_slist *l = x->headers; l; l = l->next)
@@ -122,10 +131,14 @@ static void unref_site(pst_curl_site_t **s)
     free(x);
 }
 
-void pst_curl_site_destroy(pst_curl_site_t **s)
+bool pst_curl_site_http1(const pst_curl_site_t *s)
 {
-    if (s)
-        unref_site(s);
+    return s->http1;
+}
+
+bool pst_curl_site_asking(const pst_curl_site_t *s)
+{
+    return !s->asked && s->calls > 0;
 }
 
 /* ---- bodies in pieces ------------------------------------------------------------------------ */
@@ -181,11 +194,29 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
     return size * n;
 }
 
+/* The request as it was written, "POST /v1/chat/completions HTTP/2" first: nothing else of curl tells what TLS has
+ * agreed on before there is an answer, which a model may take minutes for. */
+static int on_debug(CURL *easy, curl_infotype type, char *p, size_t n, void *arg)
+{
+    static const char http1[] = " HTTP/1.1\r\n";
+    pst_curl_site_t *s = ((call_t *)arg)->site;
+    (void)easy;
+    if (type == CURLINFO_HEADER_OUT && !s->asked) {
+        s->asked = true;
+        s->http1 = memmem(p, n, http1, sizeof http1 - 1) != NULL;
+    }
+    return 0;
+}
+
 static pst_cause_t cause_of(const call_t *c, CURLcode code)
 {
     if (c->too_large)
         return PST_CAUSE_PAYLOAD_TOO_LARGE;
-    return code == CURLE_OPERATION_TIMEDOUT ? PST_CAUSE_TIMEOUT : PST_CAUSE_CONNECTION;
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        return PST_CAUSE_TIMEOUT;
+    if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
+        return PST_CAUSE_CERTIFICATE;
+    return PST_CAUSE_CONNECTION;
 }
 
 /* An answer that broke off is none: half a body cannot be told from a whole one by whoever reads it. */
@@ -271,6 +302,7 @@ static void set_options(pst_curl_t *p, call_t *c)
     curl_easy_setopt(c->easy, CURLOPT_READDATA, c);
     curl_easy_setopt(c->easy, CURLOPT_SEEKFUNCTION, on_seek);
     curl_easy_setopt(c->easy, CURLOPT_SEEKDATA, c);
+    curl_easy_setopt(c->easy, CURLOPT_DEBUGDATA, c);
     curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
     curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETDATA, p);
     curl_easy_setopt(c->easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
@@ -320,7 +352,9 @@ static void leave_shard(call_t *c)
 
 static void rest_call(pst_curl_t *p, call_t *c)
 {
-    unref_site(&c->site);
+    if (c->site)
+        c->site->calls--;
+    pst_curl_site_unref(&c->site);
     pst_replies_give(&p->replies, &c->reply);
     c->connected = NULL;
     c->too_large = false;
@@ -328,15 +362,39 @@ static void rest_call(pst_curl_t *p, call_t *c)
     pst_link_after(&p->idle, &c->link);
 }
 
-/* Curl closes its descriptor of the connection; another one keeps it open. */
+static void close_wire(void *arg)
+{
+    call_t *c = arg;
+    pst_curl_t *p = c->shard->curl;
+    leave_shard(c);
+    rest_call(p, c);
+}
+
+/* With TLS the connection lives with its handle. */
+static void hand_out(pst_curl_t *p, call_t *c, int fd)
+{
+    pst_wire_t wire;
+    pst_curl_connected_fn *connected = pst_take(&c->connected);
+    unwatch(p, fd);
+    pst_wire_tls(&wire, fd, c->easy, close_wire, c);
+    connected(c->arg, &wire, PST_CAUSE_NONE);
+}
+
+/* Without TLS a descriptor is all it needs: curl closes its own, another one keeps the connection open. */
 static void finish_connect(pst_curl_t *p, call_t *c, CURLcode code)
 {
+    pst_wire_t wire;
     curl_socket_t fd = CURL_SOCKET_BAD;
     if (code == CURLE_OK)
         curl_easy_getinfo(c->easy, CURLINFO_ACTIVESOCKET, &fd);
+    if (fd != CURL_SOCKET_BAD && c->site->tls) {
+        hand_out(p, c, fd);
+        return;
+    }
     int own = fd == CURL_SOCKET_BAD ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    pst_wire_plain(&wire, own);
     leave_shard(c);
-    c->connected(c->arg, own, cause_of(c, code));
+    c->connected(c->arg, own < 0 ? NULL : &wire, cause_of(c, code));
     rest_call(p, c);
 }
 
@@ -565,12 +623,22 @@ static void set_body(call_t *c, const pst_http_req_t *req)
 }
 
 /* Waiting for the first connection to tell whether it can be shared pays with HTTP/2 alone. */
-static void set_manner(call_t *c, bool tls, long timeout_ms, bool connect_only)
+static void set_manner(call_t *c, bool http2, long timeout_ms, bool connect_only)
 {
-    curl_easy_setopt(c->easy, CURLOPT_HTTP_VERSION, tls ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(c->easy, CURLOPT_PIPEWAIT, tls ? 1L : 0L);
+    curl_easy_setopt(c->easy, CURLOPT_HTTP_VERSION, http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(c->easy, CURLOPT_PIPEWAIT, http2 ? 1L : 0L);
     curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, timeout_ms);
     curl_easy_setopt(c->easy, CURLOPT_CONNECT_ONLY, connect_only ? 1L : 0L);
+}
+
+static void set_site(const pst_curl_t *p, call_t *c, pst_curl_site_t *s)
+{
+    c->site = pst_curl_site_ref(s);
+    s->calls++;
+    curl_easy_setopt(c->easy, CURLOPT_VERBOSE, s->asked ? 0L : 1L);
+    curl_easy_setopt(c->easy, CURLOPT_DEBUGFUNCTION, s->asked ? NULL : on_debug);
+    if (s->tls)
+        set_trust(p, c, s);
 }
 
 pst_http_call_t *pst_curl_start(pst_curl_t *p, pst_curl_site_t *s, const pst_http_req_t *req, pst_http_done_fn *done,
@@ -583,13 +651,10 @@ pst_http_call_t *pst_curl_start(pst_curl_t *p, pst_curl_site_t *s, const pst_htt
         rest_call(p, c);
         return NULL;
     }
-    c->site = s;
-    s->refs++;
+    set_site(p, c, s);
     set_headers(c, s, req);
     set_body(c, req);
     set_manner(c, s->tls, s->timeout_ms, false);
-    if (s->tls)
-        set_trust(p, c, s);
     enter_shard(p, c);
     return &c->base;
 }
@@ -601,12 +666,13 @@ void pst_curl_cancel(pst_curl_t *p, pst_http_call_t *call)
     rest_call(p, c);
 }
 
-void pst_curl_connect(pst_curl_t *p, const char *url, pst_curl_connected_fn *connected, void *arg)
+void pst_curl_connect(pst_curl_t *p, pst_curl_site_t *s, pst_curl_connected_fn *connected, void *arg)
 {
     call_t *c = idle_call(p);
     c->connected = connected;
     c->arg = arg;
-    PST_ASSERT(set_url(c, url, pst_view(NULL, 0)));
+    PST_ASSERT(set_url(c, s->base_url, pst_view(NULL, 0)));
+    set_site(p, c, s);
     set_manner(c, false, CONNECT_TIMEOUT_MS, true);
     enter_shard(p, c);
 }

@@ -3,19 +3,18 @@
 #include <curl/curl.h>
 
 #include "base/buf.h"
-#include "http/curl.h"
-#include "http/plain.h"
+#include "http/h1.h"
 
 #define LINES_MAX 3
 
 struct pst_http {
     pst_curl_t *curl;
-    pst_plain_t *plain;
+    pst_h1_t *h1;
 };
 
 struct pst_http_target {
     pst_curl_site_t *curl;
-    pst_plain_site_t *plain; /* NULL: all calls through curl */
+    pst_h1_site_t *h1; /* NULL: all calls through curl */
 };
 
 /* ---- targets --------------------------------------------------------------------------------- */
@@ -77,11 +76,11 @@ static bool is_fit(pst_view_t path)
     return is_graphic(path.p, path.n) && !memchr(path.p, '#', path.n);
 }
 
-static pst_plain_site_t *plain_site(pst_plain_t *p, CURLU *u, const char *base_url, char *const *line, unsigned lines,
-                                    pst_ns_t timeout)
+static pst_h1_site_t *h1_site(pst_h1_t *p, CURLU *u, pst_curl_site_t *opens, char *const *line, unsigned lines,
+                              pst_ns_t timeout)
 {
     char *host = url_part(u, CURLUPART_HOST), *port = url_part(u, CURLUPART_PORT), *path = url_part(u, CURLUPART_PATH);
-    pst_plain_site_t *s = NULL;
+    pst_h1_site_t *s = NULL;
     pst_buf_t text;
     pst_buf_init(&text, 0);
     pst_buf_puts(&text, "Host: ");
@@ -97,7 +96,7 @@ static pst_plain_site_t *plain_site(pst_plain_t *p, CURLU *u, const char *base_u
     if (host && path && is_graphic(host, strlen(host)) && is_fit(pst_view_str(path))) {
         size_t n = strlen(path);
         n -= n && path[n - 1] == '/';
-        s = pst_plain_site_new(p, base_url, pst_view(path, n), pst_buf_view(&text), timeout);
+        s = pst_h1_site_new(p, opens, pst_view(path, n), pst_buf_view(&text), timeout);
     }
     explicit_bzero(text.p, text.n);
     pst_buf_release(&text);
@@ -107,13 +106,13 @@ static pst_plain_site_t *plain_site(pst_plain_t *p, CURLU *u, const char *base_u
     return s;
 }
 
-/* A URL of no more than http, host, port and path. */
+/* A URL of no more than http or https, host, port and path. */
 static bool is_simple(CURLU *u)
 {
     static const CURLUPart others[] = {CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_OPTIONS, CURLUPART_QUERY,
                                        CURLUPART_FRAGMENT, CURLUPART_ZONEID};
     char *scheme = url_part(u, CURLUPART_SCHEME);
-    bool simple = scheme && strcmp(scheme, "http") == 0;
+    bool simple = scheme && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
     curl_free(scheme);
     for (size_t i = 0; i < PST_COUNT(others); i++) {
         char *other = url_part(u, others[i]);
@@ -133,7 +132,7 @@ pst_http_target_t *pst_http_target_new(pst_http_t *h, const char *base_url, cons
     CURLU *u = curl_url();
     PST_ASSERT(u);
     if (!pst_curl_proxied(h->curl) && !curl_url_set(u, CURLUPART_URL, base_url, 0) && is_simple(u))
-        t->plain = plain_site(h->plain, u, base_url, line, lines, timeout);
+        t->h1 = h1_site(h->h1, u, t->curl, line, lines, timeout);
     curl_url_cleanup(u);
     for (unsigned i = 0; i < lines; i++) {
         explicit_bzero(line[i], strlen(line[i]));
@@ -147,8 +146,8 @@ void pst_http_target_destroy(pst_http_target_t **t)
     if (!t || !*t)
         return;
     pst_http_target_t *x = pst_take(t);
-    pst_curl_site_destroy(&x->curl);
-    pst_plain_site_destroy(&x->plain);
+    pst_curl_site_unref(&x->curl);
+    pst_h1_site_destroy(&x->h1);
     free(x);
 }
 
@@ -174,58 +173,48 @@ static bool sendable(const pst_http_req_t *req)
     return req->headers <= PST_HTTP_HEADERS_MAX;
 }
 
+bool pst_http_target_ready(const pst_http_target_t *t)
+{
+    return !t->h1 || !pst_curl_site_asking(t->curl);
+}
+
 pst_http_call_t *pst_http_start(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,
                                 pst_http_done_fn *done, void *arg)
 {
     if (!sendable(req))
         return NULL;
-    if (t->plain && !pst_plain_site_unfit(t->plain) && is_fit(req->path))
-        return pst_plain_start(t->plain, req, done, arg);
+    if (t->h1 && pst_curl_site_http1(t->curl) && !pst_h1_site_unfit(t->h1) && is_fit(req->path))
+        return pst_h1_start(t->h1, req, done, arg);
     return pst_curl_start(h->curl, t->curl, req, done, arg);
 }
 
 void pst_http_cancel(pst_http_t *h, pst_http_call_t **call)
 {
     pst_http_call_t *c = pst_take(call);
-    if (c->plain)
-        pst_plain_cancel(c);
+    if (c->h1)
+        pst_h1_cancel(c);
     else
         pst_curl_cancel(h->curl, c);
 }
 
 /* ---- the loop, life -------------------------------------------------------------------------- */
 
-static void on_connected(void *arg, int fd, pst_cause_t cause)
-{
-    pst_plain_site_t *s = arg;
-    if (fd >= 0)
-        pst_plain_connected(s, fd);
-    else
-        pst_plain_refused(s, cause);
-}
-
-static void connect_to(void *arg, pst_plain_site_t *s)
-{
-    pst_http_t *h = arg;
-    pst_curl_connect(h->curl, pst_plain_site_url(s), on_connected, s);
-}
-
 void pst_http_step(pst_http_t *h, pst_ns_t now)
 {
     pst_curl_step(h->curl, now);
-    pst_plain_step(h->plain, now);
+    pst_h1_step(h->h1, now);
 }
 
 pst_ns_t pst_http_due(const pst_http_t *h)
 {
-    return pst_ns_min(pst_curl_due(h->curl), pst_plain_due(h->plain));
+    return pst_ns_min(pst_curl_due(h->curl), pst_h1_due(h->h1));
 }
 
 pst_http_t *pst_http_new(pst_loop_t *loop)
 {
     pst_http_t *h = pst_calloc(1, sizeof *h);
     h->curl = pst_curl_new(loop);
-    h->plain = pst_plain_new(loop, connect_to, h);
+    h->h1 = pst_h1_new(loop, h->curl);
     return h;
 }
 
@@ -234,7 +223,7 @@ void pst_http_destroy(pst_http_t **h)
     if (!h || !*h)
         return;
     pst_http_t *x = pst_take(h);
+    pst_h1_destroy(&x->h1);
     pst_curl_destroy(&x->curl);
-    pst_plain_destroy(&x->plain);
     free(x);
 }

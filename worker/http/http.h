@@ -1,5 +1,5 @@
-/* http.h - POSTs to providers, thousands at once on the caller's loop.  Behind it: curl.h, the only place that sees
- * curl's calls, and for plain http:// plain.h.
+/* http.h - POSTs to providers, thousands at once on the caller's loop.  Behind it: h1.h, which speaks
+ * HTTP/1.1, and curl.h, for everything else.
  *
  * A target is where calls of one provider go: base URL, trust, key, timeout.  The key is put on requests to that base
  * URL and nowhere else: a path can only extend it, and no redirect is followed.
@@ -33,6 +33,10 @@ pst_http_target_t *pst_http_target_new(pst_http_t *h, const char *base_url, cons
                                        const pst_secret_t *key, pst_ns_t timeout);
 /* NULL-safe; calls there still are go on, and the last of them wipes the key. */
 void pst_http_target_destroy(pst_http_target_t **t);
+
+/* false: a call is under way that will tell how the server wants to be spoken to.  Others may be started all the same,
+ * and will cost more than if they had waited for that: for one connection to be made. */
+bool pst_http_target_ready(const pst_http_target_t *t);
 
 /* The request's body, or its pieces and what lists them, must live until the call ends; the rest is copied.  Never
  * calls back at once.  NULL if the request cannot be sent at all: a path that does not begin with '/', a control

@@ -1,8 +1,9 @@
 /* memory.h - curl's memory.
  *
  * Curl asks for some thirty pieces of memory a call and gives them back at its end, many of sizes for which malloc
- * has no short way: a tenth of a call's time.  Here a piece that comes back goes on a list of its size and is given
- * out again from there, the latest first.  At most PST_HTTP_MEMORY_KEEP bytes rest on the lists.
+ * has no short way: over HTTP/2, 6 % of the instructions that a worker spends on a call.  Here a piece that comes back
+ * goes on a list of its size and is given out again from there, the latest first.  At most PST_HTTP_MEMORY_KEEP bytes
+ * rest on the lists.
  *
  * Only the thread that began has lists; in curl's resolver threads this is malloc, and what one thread took the other
  * may give back. */

@@ -20,7 +20,12 @@
 #define PST_HTTP_ANSWER_HEADER_BYTES_MAX (16u << 10) /* names and values: a header that passes it is left out */
 #define PST_REPLY_LINES_BYTES_MAX ((size_t)256 << 10) /* status lines, headers, trailers: more is BROKEN */
 
-typedef enum pst_reply_state { PST_REPLY_MORE, PST_REPLY_DONE, PST_REPLY_BROKEN, PST_REPLY_TOO_LARGE } pst_reply_state_t;
+typedef enum pst_reply_state {
+    PST_REPLY_MORE,
+    PST_REPLY_DONE,
+    PST_REPLY_BROKEN,
+    PST_REPLY_TOO_LARGE,
+} pst_reply_state_t;
 
 /* Where a header's text lies in pst_reply_t.head. */
 typedef struct pst_reply_span {

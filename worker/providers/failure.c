@@ -429,6 +429,11 @@ void pst_failure_transport(const pst_http_answer_t *answer, pst_reading_t *ret)
     ret->cause = answer->transport;
     if (answer->transport == PST_CAUSE_TIMEOUT) {
         ret->message = PST_VIEW_LIT("the provider did not answer in time");
+    } else if (answer->transport == PST_CAUSE_CERTIFICATE) {
+        /* Nothing was sent, and nothing will be until somebody says whom to trust. */
+        ret->verdict = PST_VERDICT_PARK;
+        ret->whole_provider = true;
+        ret->message = PST_VIEW_LIT("the provider's certificate is not trusted: see ca_file");
     } else if (answer->transport == PST_CAUSE_PAYLOAD_TOO_LARGE) {
         /* Asked again it would be as large again, and be paid for again. */
         ret->verdict = PST_VERDICT_FINAL;

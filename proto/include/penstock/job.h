@@ -75,6 +75,7 @@ typedef enum pst_job_status {
     X(CONNECTION, 14, "connection")                                                                \
     X(BAD_ANSWER, 15, "bad_answer")                                                                \
     X(QUOTA, 16, "quota_exceeded")                                                                 \
+    X(CERTIFICATE, 17, "certificate_not_trusted")                                                  \
     X(BATCH_EXPIRED, 32, "batch_expired")                                                          \
     X(BATCH_CANCELLED, 33, "batch_cancelled")                                                      \
     X(BUDGET_EXCEEDED, 34, "budget_exceeded")                                                      \

@@ -1,23 +1,24 @@
-#include "http/plain.h"
+#include "http/h1.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "http/reply.h"
+#include "http/wire.h"
 #include "proc/clock.h"
 
 #define IDLE_MAX (3 * PST_SEC)
 #define IOVECS_MAX 32
+/* Connections of a site being made at once: while TLS shakes hands a connection takes twice the memory, and making one
+ * is mostly computing, which is not done sooner by beginning all at once. */
+#define CONNECTING_MAX 128
 
 typedef struct call call_t;
 
 typedef struct conn {
-    pst_link_t link;      /* site's idle, or plain's unsent while it has something to send */
-    pst_plain_site_t *site;
-    int fd;
+    pst_link_t link;      /* site's idle, or h1's unsent while it has something to send */
+    pst_h1_site_t *site;
+    pst_wire_t wire;
     uint32_t events;      /* watched for */
     call_t *call;         /* NULL: idle */
     pst_reply_t *reply;   /* NULL: nothing has come */
@@ -27,10 +28,10 @@ typedef struct conn {
 
 struct call {
     pst_http_call_t base;
-    pst_link_t link;      /* plain's ended; spare */
+    pst_link_t link;      /* h1's ended; spare */
     pst_link_t wait;      /* site's waiting */
     pst_link_t age;       /* site's calls */
-    pst_plain_site_t *site;
+    pst_h1_site_t *site;
     conn_t *conn;
     pst_ns_t began;
     pst_buf_t head;       /* the request line and the lines of this request alone */
@@ -45,25 +46,25 @@ struct call {
     void *arg;
 };
 
-struct pst_plain_site {
-    pst_plain_t *plain;
-    pst_link_t link;      /* pst_plain.sites */
-    char *url, *base_path;
+struct pst_h1_site {
+    pst_h1_t *h1;
+    pst_link_t link;      /* pst_h1.sites */
+    pst_curl_site_t *opens; /* its connections */
+    char *base_path;
     char *lines;          /* headers of every request, the key's among them, and the empty line */
     size_t lines_n;
     pst_ns_t timeout;
     bool unfit;
     bool gone;            /* destroyed but for the calls there still are, and connections on their way */
-    unsigned calls_n, connecting;
+    unsigned calls_n, waiting_n, connecting;
     pst_link_t idle;      /* conn_t.link, the latest first */
     pst_link_t waiting;   /* call_t.wait, the oldest first */
     pst_link_t calls;     /* call_t.age, the oldest first: the first to time out */
 };
 
-struct pst_plain {
+struct pst_h1 {
     pst_loop_t *loop;
-    pst_plain_connect_fn *connect;
-    void *arg;
+    pst_curl_t *curl;
     pst_link_t sites;
     pst_link_t unsent;    /* conn_t.link: to be sent in the next step */
     pst_link_t ended;     /* call_t.link */
@@ -81,71 +82,95 @@ static void watch(conn_t *n, uint32_t events)
     if (n->events == events)
         return;
     n->events = events;
-    pst_loop_fd(n->site->plain->loop, n->fd, events, on_fd, n);
+    pst_loop_fd(n->site->h1->loop, n->wire.fd, events, on_fd, n);
 }
 
 static void close_conn(conn_t *n)
 {
-    pst_plain_t *p = n->site->plain;
+    pst_h1_t *p = n->site->h1;
     PST_ASSERT(!n->call);
     pst_replies_give(&p->replies, &n->reply);
     pst_link_remove(&n->link);
-    pst_loop_fd_remove(p->loop, n->fd);
-    close(n->fd);
+    pst_loop_fd_remove(p->loop, n->wire.fd);
+    pst_wire_close(&n->wire);
     free(n);
+}
+
+static void wait_for_conn(call_t *c)
+{
+    pst_link_before(&c->site->waiting, &c->wait);
+    c->site->waiting_n++;
+}
+
+static void wait_no_longer(call_t *c)
+{
+    if (pst_link_empty(&c->wait))
+        return;
+    pst_link_remove(&c->wait);
+    c->site->waiting_n--;
 }
 
 static void attach(conn_t *n, call_t *c)
 {
     n->call = c;
     c->conn = n;
-    pst_link_remove(&c->wait);
+    wait_no_longer(c);
     pst_link_remove(&n->link);
-    pst_link_before(&n->site->plain->unsent, &n->link);
+    pst_link_before(&n->site->h1->unsent, &n->link);
 }
 
-/* Closed while nobody looked, or with something to say that nobody asked for.  Some servers close behind each answer
- * without a word of it, so it is worth the look. */
-static bool is_dead(const conn_t *n)
+static void on_connected(void *arg, const pst_wire_t *wire, pst_cause_t cause);
+
+/* One for each call that waits. */
+static void open_conns(pst_h1_site_t *s)
 {
-    char c;
-    return recv(n->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+    for (; s->connecting < PST_MIN(s->waiting_n, CONNECTING_MAX); s->connecting++)
+        pst_curl_connect(s->h1->curl, s->opens, on_connected, s);
 }
 
-/* A connection that is there, or the next that will be. */
+/* A connection that is there, or the next that will be.  Some servers close behind each answer without a word of it, so
+ * it is worth the look. */
 static void find_conn(call_t *c)
 {
-    pst_plain_site_t *s = c->site;
+    pst_h1_site_t *s = c->site;
     while (!pst_link_empty(&s->idle)) {
         conn_t *n = PST_CONTAINER(s->idle.next, conn_t, link);
-        if (!is_dead(n)) {
+        if (pst_wire_quiet(&n->wire)) {
             attach(n, c);
             return;
         }
         close_conn(n);
     }
-    pst_link_before(&s->waiting, &c->wait);
-    s->connecting++;
-    s->plain->connect(s->plain->arg, s);
+    wait_for_conn(c);
+    open_conns(s);
 }
 
 /* For the call that waits longest, or for one to come. */
 static void rest_conn(conn_t *n)
 {
-    pst_plain_site_t *s = n->site;
+    pst_h1_site_t *s = n->site;
     watch(n, EPOLLIN);
-    if (!pst_link_empty(&s->waiting) && !is_dead(n)) {
+    if (!pst_link_empty(&s->waiting)) {
         attach(n, PST_CONTAINER(s->waiting.next, call_t, wait));
         return;
     }
-    n->since = pst_loop_now(s->plain->loop);
+    n->since = pst_loop_now(s->h1->loop);
     pst_link_remove(&n->link);
     pst_link_after(&s->idle, &n->link);
 }
 
+static void add_conn(pst_h1_site_t *s, const pst_wire_t *wire)
+{
+    conn_t *n = pst_calloc(1, sizeof *n);
+    pst_link_init(&n->link);
+    n->site = s;
+    n->wire = *wire;
+    rest_conn(n);
+}
+
 /* ---- the end of calls ------------------------------------------------------------------------ */
 
-static void free_site(pst_plain_site_t *s)
+static void free_site(pst_h1_site_t *s)
 {
     while (!pst_link_empty(&s->idle))
         close_conn(PST_CONTAINER(s->idle.next, conn_t, link));
@@ -153,11 +178,11 @@ static void free_site(pst_plain_site_t *s)
     explicit_bzero(s->lines, s->lines_n);
     free(s->lines);
     free(s->base_path);
-    free(s->url);
+    pst_curl_site_unref(&s->opens);
     free(s);
 }
 
-static void free_if_gone(pst_plain_site_t *s)
+static void free_if_gone(pst_h1_site_t *s)
 {
     if (s->gone && s->calls_n == 0 && s->connecting == 0)
         free_site(s);
@@ -165,8 +190,8 @@ static void free_if_gone(pst_plain_site_t *s)
 
 static void recycle(call_t *c)
 {
-    pst_plain_site_t *s = pst_take(&c->site);
-    pst_plain_t *p = s->plain;
+    pst_h1_site_t *s = pst_take(&c->site);
+    pst_h1_t *p = s->h1;
     pst_link_remove(&c->age);
     pst_link_remove(&c->link);
     pst_replies_give(&p->replies, &c->reply);
@@ -183,7 +208,9 @@ static void leave_conn(call_t *c, bool whole)
     n->used = true;
     if (whole)
         c->reply = pst_take(&n->reply);
-    if (whole && c->reply->keeps && c->sent == c->bytes)
+    bool keeps = whole && c->reply->keeps && c->sent == c->bytes;
+    /* One that rests is looked at when a call comes for it. */
+    if (keeps && (pst_link_empty(&n->site->waiting) || pst_wire_quiet(&n->wire)))
         rest_conn(n);
     else
         close_conn(n);
@@ -202,7 +229,7 @@ static void report(call_t *c)
     recycle(c);
 }
 
-static void report_all(pst_plain_t *p)
+static void report_all(pst_h1_t *p)
 {
     p->ended_n = 0;
     while (!pst_link_empty(&p->ended))
@@ -211,10 +238,10 @@ static void report_all(pst_plain_t *p)
 
 static void end(call_t *c, pst_cause_t cause)
 {
-    pst_plain_t *p = c->site->plain;
+    pst_h1_t *p = c->site->h1;
     c->cause = cause;
     c->latency_us = pst_ns_since(pst_clock_mono(), c->began) / PST_US;
-    pst_link_remove(&c->wait);
+    wait_no_longer(c);
     pst_link_remove(&c->age);
     if (c->conn)
         leave_conn(c, cause == PST_CAUSE_NONE);
@@ -226,29 +253,30 @@ static void end(call_t *c, pst_cause_t cause)
     p->ended_n++;
 }
 
-void pst_plain_connected(pst_plain_site_t *s, int fd)
+/* No connection for those who waited for this one: their share, where not all had begun to be made. */
+static void refuse(pst_h1_site_t *s, pst_cause_t cause)
 {
-    conn_t *n = pst_calloc(1, sizeof *n);
-    pst_link_init(&n->link);
-    n->site = s;
-    n->fd = fd;
-    s->connecting--;
-    rest_conn(n);
-    free_if_gone(s);
-}
-
-void pst_plain_refused(pst_plain_site_t *s, pst_cause_t cause)
-{
-    s->connecting--;
-    if (!pst_link_empty(&s->waiting))
+    unsigned making = s->connecting + 1;
+    for (unsigned n = (s->waiting_n + making - 1) / making; n > 0; n--)
         end(PST_CONTAINER(s->waiting.next, call_t, wait), cause);
+}
+
+static void on_connected(void *arg, const pst_wire_t *wire, pst_cause_t cause)
+{
+    pst_h1_site_t *s = arg;
+    s->connecting--;
+    if (wire)
+        add_conn(s, wire);
+    else
+        refuse(s, cause);
+    open_conns(s);
     free_if_gone(s);
 }
 
-void pst_plain_cancel(pst_http_call_t *call)
+void pst_h1_cancel(pst_http_call_t *call)
 {
     call_t *c = PST_CONTAINER(call, call_t, base);
-    pst_link_remove(&c->wait);
+    wait_no_longer(c);
     if (c->conn)
         leave_conn(c, false);
     recycle(c);
@@ -265,7 +293,7 @@ static void add_rest(struct iovec *to, int *ret_n, const char *p, size_t n, size
         to[(*ret_n)++] = (struct iovec){(void *)(uintptr_t)(p + sent), n - sent};
 }
 
-static ssize_t send_rest(const call_t *c, int fd)
+static ssize_t send_rest(const call_t *c, pst_wire_t *to)
 {
     struct iovec v[IOVECS_MAX];
     size_t skip = c->sent;
@@ -274,8 +302,7 @@ static ssize_t send_rest(const call_t *c, int fd)
     add_rest(v, &n, c->site->lines, c->site->lines_n, &skip);
     for (unsigned i = 0; i < c->pieces; i++)
         add_rest(v, &n, c->piece[i].p, c->piece[i].n, &skip);
-    struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)n};
-    return sendmsg(fd, &m, MSG_NOSIGNAL);
+    return pst_wire_send(to, v, n);
 }
 
 /* The connection was closed while it rested, and nothing of the call has gone over it. */
@@ -290,7 +317,7 @@ static void send_elsewhere(conn_t *n)
 static bool send_some(conn_t *n)
 {
     call_t *c = n->call;
-    ssize_t sent = send_rest(c, n->fd);
+    ssize_t sent = send_rest(c, &n->wire);
     bool failed = sent < 0 && errno != EAGAIN && errno != EINTR;
     if (failed && n->used && c->sent == 0) {
         send_elsewhere(n);
@@ -307,37 +334,49 @@ static pst_cause_t cause_of(pst_reply_state_t s)
     return s == PST_REPLY_TOO_LARGE ? PST_CAUSE_PAYLOAD_TOO_LARGE : PST_CAUSE_CONNECTION;
 }
 
-static void read_some(conn_t *n)
+/* MORE: EAGAIN, or what came is not all yet. */
+static pst_reply_state_t read_once(conn_t *n, bool *ret_again)
 {
-    if (!n->reply)
-        n->reply = pst_replies_take(&n->site->plain->replies);
     size_t room;
     char *p = pst_reply_room(n->reply, &room);
-    if (!p) {
-        end(n->call, PST_CAUSE_PAYLOAD_TOO_LARGE);
+    if (!p)
+        return PST_REPLY_TOO_LARGE;
+    ssize_t got = pst_wire_recv(&n->wire, p, room);
+    *ret_again = got < 0 && (errno == EAGAIN || errno == EINTR);
+    if (*ret_again)
+        return PST_REPLY_MORE;
+    if (got < 0)
+        return PST_REPLY_BROKEN;
+    return got ? pst_reply_came(n->reply, (size_t)got) : pst_reply_eof(n->reply);
+}
+
+static void read_some(conn_t *n)
+{
+    bool again = false;
+    pst_reply_state_t s;
+    if (!n->reply)
+        n->reply = pst_replies_take(&n->site->h1->replies);
+    do {
+        s = read_once(n, &again);
+    } while (s == PST_REPLY_MORE && !again && pst_wire_is_tls(&n->wire));
+    if (n->reply->in.n == 0) /* TLS spoke for itself alone: nobody holds room for an answer while he waits for one */
+        pst_replies_give(&n->site->h1->replies, &n->reply);
+    if (s == PST_REPLY_MORE)
         return;
-    }
-    ssize_t got = recv(n->fd, p, room, 0);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    pst_reply_state_t s = PST_REPLY_BROKEN;
-    if (got >= 0)
-        s = got ? pst_reply_came(n->reply, (size_t)got) : pst_reply_eof(n->reply);
-    if (s == PST_REPLY_DONE)
-        end(n->call, PST_CAUSE_NONE);
-    else if (s != PST_REPLY_MORE && n->used && n->call->sent == 0)
-        send_elsewhere(n);
-    else if (s != PST_REPLY_MORE)
-        end(n->call, cause_of(s));
+    if (n->used && n->call->sent == 0)
+        send_elsewhere(n); /* whatever it says is no answer to this call */
+    else
+        end(n->call, s == PST_REPLY_DONE ? PST_CAUSE_NONE : cause_of(s));
 }
 
 static void on_fd(void *arg, int fd, uint32_t events)
 {
     (void)fd;
     conn_t *n = arg;
-    pst_plain_t *p = n->site->plain;
+    pst_h1_t *p = n->site->h1;
     if (!n->call) {
-        close_conn(n); /* the server closes it, or says what nobody asked for */
+        if (!pst_wire_quiet(&n->wire))
+            close_conn(n); /* the server closes it, or says what nobody asked for */
         return;
     }
     bool there = !(events & EPOLLOUT) || send_some(n);
@@ -349,7 +388,7 @@ static void on_fd(void *arg, int fd, uint32_t events)
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static void end_overdue(pst_plain_site_t *s, pst_ns_t now)
+static void end_overdue(pst_h1_site_t *s, pst_ns_t now)
 {
     while (!pst_link_empty(&s->calls)) {
         call_t *c = PST_CONTAINER(s->calls.next, call_t, age);
@@ -359,7 +398,7 @@ static void end_overdue(pst_plain_site_t *s, pst_ns_t now)
     }
 }
 
-static void close_rested(pst_plain_site_t *s, pst_ns_t now)
+static void close_rested(pst_h1_site_t *s, pst_ns_t now)
 {
     while (!pst_link_empty(&s->idle)) {
         conn_t *n = PST_CONTAINER(s->idle.prev, conn_t, link);
@@ -369,7 +408,7 @@ static void close_rested(pst_plain_site_t *s, pst_ns_t now)
     }
 }
 
-void pst_plain_step(pst_plain_t *p, pst_ns_t now)
+void pst_h1_step(pst_h1_t *p, pst_ns_t now)
 {
     while (!pst_link_empty(&p->unsent)) {
         conn_t *n = PST_CONTAINER(p->unsent.next, conn_t, link);
@@ -377,20 +416,20 @@ void pst_plain_step(pst_plain_t *p, pst_ns_t now)
         (void)send_some(n);
     }
     for (pst_link_t *l = p->sites.next; l != &p->sites; l = l->next) {
-        pst_plain_site_t *s = PST_CONTAINER(l, pst_plain_site_t, link);
+        pst_h1_site_t *s = PST_CONTAINER(l, pst_h1_site_t, link);
         end_overdue(s, now);
         close_rested(s, now);
     }
     report_all(p);
 }
 
-pst_ns_t pst_plain_due(const pst_plain_t *p)
+pst_ns_t pst_h1_due(const pst_h1_t *p)
 {
     pst_ns_t due = PST_NEVER;
     if (!pst_link_empty(&p->unsent) || !pst_link_empty(&p->ended))
         return 0;
     for (const pst_link_t *l = p->sites.next; l != &p->sites; l = l->next) {
-        const pst_plain_site_t *s = PST_CONTAINER(l, const pst_plain_site_t, link);
+        const pst_h1_site_t *s = PST_CONTAINER(l, const pst_h1_site_t, link);
         if (!pst_link_empty(&s->calls))
             due = pst_ns_min(due, pst_ns_add(PST_CONTAINER(s->calls.next, const call_t, age)->began, s->timeout));
         if (!pst_link_empty(&s->idle))
@@ -401,7 +440,7 @@ pst_ns_t pst_plain_due(const pst_plain_t *p)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-static call_t *take_call(pst_plain_t *p)
+static call_t *take_call(pst_h1_t *p)
 {
     if (!pst_link_empty(&p->spare_calls)) {
         call_t *c = PST_CONTAINER(p->spare_calls.next, call_t, link);
@@ -409,7 +448,7 @@ static call_t *take_call(pst_plain_t *p)
         return c;
     }
     call_t *c = pst_calloc(1, sizeof *c);
-    c->base.plain = true;
+    c->base.h1 = true;
     pst_link_init(&c->link);
     pst_link_init(&c->wait);
     pst_link_init(&c->age);
@@ -447,9 +486,9 @@ static void put_head(call_t *c, const pst_http_req_t *req)
     PST_ASSERT(!b->failed);
 }
 
-pst_http_call_t *pst_plain_start(pst_plain_site_t *s, const pst_http_req_t *req, pst_http_done_fn *done, void *arg)
+pst_http_call_t *pst_h1_start(pst_h1_site_t *s, const pst_http_req_t *req, pst_http_done_fn *done, void *arg)
 {
-    pst_plain_t *p = s->plain;
+    pst_h1_t *p = s->h1;
     call_t *c = take_call(p);
     c->site = s;
     c->began = pst_clock_mono();
@@ -469,12 +508,12 @@ pst_http_call_t *pst_plain_start(pst_plain_site_t *s, const pst_http_req_t *req,
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-pst_plain_site_t *pst_plain_site_new(pst_plain_t *p, const char *url, pst_view_t base_path, pst_view_t lines,
-                                     pst_ns_t timeout)
+pst_h1_site_t *pst_h1_site_new(pst_h1_t *p, pst_curl_site_t *opens, pst_view_t base_path, pst_view_t lines,
+                               pst_ns_t timeout)
 {
-    pst_plain_site_t *s = pst_calloc(1, sizeof *s);
-    s->plain = p;
-    s->url = pst_strdup_view(pst_view_str(url));
+    pst_h1_site_t *s = pst_calloc(1, sizeof *s);
+    s->h1 = p;
+    s->opens = pst_curl_site_ref(opens);
     s->base_path = pst_strdup_view(base_path);
     s->lines_n = lines.n + 2;
     s->lines = pst_alloc(s->lines_n);
@@ -488,31 +527,25 @@ pst_plain_site_t *pst_plain_site_new(pst_plain_t *p, const char *url, pst_view_t
     return s;
 }
 
-const char *pst_plain_site_url(const pst_plain_site_t *s)
-{
-    return s->url;
-}
-
-bool pst_plain_site_unfit(const pst_plain_site_t *s)
+bool pst_h1_site_unfit(const pst_h1_site_t *s)
 {
     return s->unfit;
 }
 
-void pst_plain_site_destroy(pst_plain_site_t **s)
+void pst_h1_site_destroy(pst_h1_site_t **s)
 {
     if (!s || !*s)
         return;
-    pst_plain_site_t *x = pst_take(s);
+    pst_h1_site_t *x = pst_take(s);
     x->gone = true;
     free_if_gone(x);
 }
 
-pst_plain_t *pst_plain_new(pst_loop_t *loop, pst_plain_connect_fn *connect, void *arg)
+pst_h1_t *pst_h1_new(pst_loop_t *loop, pst_curl_t *curl)
 {
-    pst_plain_t *p = pst_calloc(1, sizeof *p);
+    pst_h1_t *p = pst_calloc(1, sizeof *p);
     p->loop = loop;
-    p->connect = connect;
-    p->arg = arg;
+    p->curl = curl;
     pst_link_init(&p->sites);
     pst_link_init(&p->unsent);
     pst_link_init(&p->ended);
@@ -521,12 +554,25 @@ pst_plain_t *pst_plain_new(pst_loop_t *loop, pst_plain_connect_fn *connect, void
     return p;
 }
 
-void pst_plain_destroy(pst_plain_t **p)
+/* All that is left of a site whose target is gone: calls, and connections that will not be heard of. */
+static void cut_site(pst_h1_site_t *s)
+{
+    PST_ASSERT(s->gone);
+    s->connecting++; /* so that its last call does not free it */
+    while (!pst_link_empty(&s->calls))
+        pst_h1_cancel(&PST_CONTAINER(s->calls.next, call_t, age)->base);
+    free_site(s);
+}
+
+void pst_h1_destroy(pst_h1_t **p)
 {
     if (!p || !*p)
         return;
-    pst_plain_t *x = pst_take(p);
-    PST_ASSERT(pst_link_empty(&x->sites)); /* no sites, no calls */
+    pst_h1_t *x = pst_take(p);
+    while (!pst_link_empty(&x->ended))
+        recycle(PST_CONTAINER(x->ended.next, call_t, link));
+    while (!pst_link_empty(&x->sites))
+        cut_site(PST_CONTAINER(x->sites.next, pst_h1_site_t, link));
     while (!pst_link_empty(&x->spare_calls)) {
         call_t *c = PST_CONTAINER(x->spare_calls.next, call_t, link);
         pst_link_remove(&c->link);

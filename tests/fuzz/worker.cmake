@@ -1,0 +1,1 @@
+pst_fuzz(reply reply_fuzz.c pst_worker)
