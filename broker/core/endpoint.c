@@ -208,6 +208,7 @@ static void free_rest(pst_core_t *c, rest_t *r)
 
 void endpoint_config(pst_core_t *c, const pst_core_config_t *config)
 {
+    c->configured_at = c->now;
     for (uint32_t i = 0; i < c->providers_n; i++) {
         c->providers[i]->on = c->providers[i]->has_models = false;
         free_rest(c, &c->providers[i]->rest);

@@ -337,6 +337,7 @@ struct pst_core {
     pst_rng_t rng;
     pst_core_opts_t opts;
     bool go, store_up, more;
+    pst_ns_t configured_at;
     uint32_t blocked;     /* flows that wait for an endpoint */
     uint32_t step_jobs;   /* jobs this step has sent or ended so far */
     uint64_t store_used, store_max;

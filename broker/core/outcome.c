@@ -568,6 +568,7 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
         on_late(c, n);
         return;
     }
+    bool of_old_configuration = j->started < c->configured_at; /* what parked it may be mended */
     count_call(c, n);
     if (j->reserved.input || j->reserved.output) {
         settle_budgets(c, n);
@@ -597,7 +598,8 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
         break;
     case PST_VERDICT_PARK:
         c->count.parks++;
-        endpoint_park(c, c->endpoints[n->endpoint], o->cause, o->wait_ms, o->whole_provider);
+        if (!of_old_configuration)
+            endpoint_park(c, c->endpoints[n->endpoint], o->cause, o->wait_ms, o->whole_provider);
         put_back(c, n);
         break;
     case PST_VERDICT_RETURNED:

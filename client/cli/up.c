@@ -361,9 +361,10 @@ static void reload(up_t *u)
     pst_config_destroy(&u->config);
     u->config = config;
     drop_workers(u);
-    tell(&u->broker);
+    /* Workers first: the broker frees what is parked, and its next call is to find the new key. */
     for (size_t i = 0; i < u->workers; i++)
         tell(u->worker[i]);
+    tell(&u->broker);
     (void)add_workers(u);
     pst_log(PST_LOG_INFO, "config.reloaded", "providers=%u", config->providers_n);
 }

@@ -459,6 +459,29 @@ static void an_adopted_call_counts_against_the_limit(void **state)
     world_free(w);
 }
 
+/* A bad key is mended and reloaded; what calls sent before that say of the old one parks nothing. */
+static void a_reload_is_not_parked_by_calls_before_it(void **state)
+{
+    (void)state;
+    static const say_t key = {.verdict = PST_VERDICT_PARK, .cause = PST_CAUSE_AUTHENTICATION, .status = 401,
+                              .whole = true};
+    world_t *w = world_new();
+    hello(w, WORKER, 64, NULL, 0);
+    submit(w, (wish_t){.models = {"one"}, .jobs = 2});
+    outcome(w, 0, key);
+    assert_int_equal(w->parked, 1);
+    tick(w, PST_SEC);
+    configure_limited(w, 0);
+    w->pools_n = 2;
+    assert_int_equal(w->tasks_n, 3); /* the first again */
+    outcome(w, 1, key);
+    assert_int_equal(w->parked, 1);
+    assert_int_equal(w->tasks_n, 4);
+    outcome(w, 2, key); /* sent since: the new key is no better */
+    assert_int_equal(w->parked, 2);
+    world_free(w);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +508,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(packs_that_do_not_fit_in_memory_are_read_back),
         cmocka_unit_test(a_restarted_core_repeats_no_call_of_a_live_worker),
         cmocka_unit_test(an_adopted_call_counts_against_the_limit),
+        cmocka_unit_test(a_reload_is_not_parked_by_calls_before_it),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
