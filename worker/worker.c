@@ -13,9 +13,9 @@
 #define PACKS_BYTES_MAX ((size_t)512 << 20)
 #define PACKS_BYTES_FULL (PACKS_BYTES_MAX / 4 * 3)
 #define PACKS_BYTES_ROOMY (PACKS_BYTES_MAX / 2)
-/* Of starting runs, a hundred or so: what is urgent waits for the end of a turn, coming and going.  With ten times as
- * many, one job beside a million took 9 ms instead of 5, and no more were run. */
-#define STEPS_PER_TURN 4
+/* Of starting runs, some sixty: what is urgent waits for the end of a turn, coming and going.  With a thousand a turn
+ * one job beside a million took 9 ms instead of 4 to 5, and no more were run. */
+#define STEPS_PER_TURN 2
 /* What is left for acknowledgements after the calls were cut. */
 #define CUT_GRACE PST_SEC
 

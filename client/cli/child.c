@@ -55,6 +55,7 @@ static _Noreturn void become(const pst_child_t *c, pid_t parent)
     dup2(STDERR_FILENO, STDOUT_FILENO);
     if (c->fd >= 0)
         fcntl(c->fd, F_SETFD, 0);
+    (void)nice(c->niceness);
     execv(c->argv[0], c->argv);
     _exit(127);
 }

@@ -15,6 +15,7 @@ typedef struct pst_child {
     char *argv[PST_CHILD_ARGS_MAX + 1]; /* owned */
     int argc;
     int fd;              /* handed down, -1: none.  Borrowed */
+    int niceness;        /* added to ours: it lets others go first */
     pid_t pid;           /* 0: not running */
     pst_ns_t started;
     pst_ns_t backoff;    /* pause before the next start after it died */

@@ -21,6 +21,9 @@
 #define ASK_EVERY (20 * PST_MS)       /* whether Redis answers */
 #define HELLO_TIMEOUT_MS 250
 #define LEFTOVER_WAIT (5 * PST_SEC)   /* for the broker of an `up` that was killed */
+/* Of workers.  Everybody waits for the broker and Redis, which have little to do each time: on a machine that is full of
+ * a batch they go first, or a single job beside it waits twice as long at each step. */
+#define WORKER_NICENESS 5
 #define WORKERS_SETTLE (300 * PST_MS) /* a worker that lives so long has read its configuration and key */
 
 typedef struct up {
@@ -185,6 +188,7 @@ static int add_worker(up_t *u, const char *provider)
     pst_child_t *c = pst_alloc(sizeof *c);
     snprintf(name, sizeof name, "worker %s", provider);
     pst_child_init(c, name, program);
+    c->niceness = WORKER_NICENESS;
     add_config(u, c);
     pst_child_arg(c, "--broker");
     pst_child_arg(c, "%s", reachable(u->config->broker_workers, address, sizeof address));

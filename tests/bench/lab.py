@@ -22,6 +22,7 @@ import harness  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
 PROBE_S = 0.2
+QUIET_PROBE_S, QUIET_PAUSE_S = 0.6, 2
 TIMEOUT_S = 1800  # of one program: ten million jobs take their time
 MIB = 1 << 20
 
@@ -47,7 +48,7 @@ def spin(seconds):
     return (time.process_time() - cpu) / (time.perf_counter() - wall)
 
 
-def quiet_percent():
+def quiet_percent(seconds=PROBE_S):
     """What two spinning processes get of two cores, in %: 100 on a machine with nothing else to do."""
     free = os.sched_getaffinity(0)
     first, second = (sorted(free) * 2)[:2]
@@ -55,10 +56,10 @@ def quiet_percent():
     child = os.fork()
     if child == 0:
         os.sched_setaffinity(0, {second})
-        os.write(write, str(spin(PROBE_S)).encode())
+        os.write(write, str(spin(seconds)).encode())
         os._exit(0)
     os.sched_setaffinity(0, {first})
-    own = spin(PROBE_S)
+    own = spin(seconds)
     os.sched_setaffinity(0, free)
     os.close(write)
     other = float(os.read(read, 64))
@@ -72,6 +73,19 @@ def machine_ticks():
     with open("/proc/stat") as f:
         fields = list(map(int, f.readline().split()[1:9]))
     return sum(fields), fields[3] + fields[4], fields[7]
+
+
+def wait_until_quiet(limit_s):
+    """Until the host takes next to nothing from two spinning processes, or limit_s have passed; how long it took."""
+    begin = time.monotonic()
+    while True:
+        before = machine_ticks()
+        quiet = quiet_percent(QUIET_PROBE_S)
+        ticks = [b - a for a, b in zip(before, machine_ticks())]
+        waited = time.monotonic() - begin
+        if (quiet >= 98 and ticks[2] <= ticks[0] / 100) or waited >= limit_s:
+            return waited
+        time.sleep(QUIET_PAUSE_S)
 
 
 def cpu_of(pid):

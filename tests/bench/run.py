@@ -65,14 +65,15 @@ def shown(sample):
     return f"p50 {sample['p50_us']:,.0f} us" if "p50_us" in sample else f"{sample['seconds']:.1f} s"
 
 
-def run_round(number, rows, results):
+def run_round(number, rows, results, wait_quiet_s):
     for row in rows:
         sample = None
+        waited = lab.wait_until_quiet(wait_quiet_s) if wait_quiet_s else 0
         begin = time.monotonic()
         try:
-            sample = row.measure()
-            log(f"round {number + 1} {row.name}: {shown(sample)} (quiet {sample['quiet']:.0f} %, stolen "
-                f"{sample['stolen']:.0f} %; {time.monotonic() - begin:.0f} s in all)")
+            sample = {**row.measure(), "waited_s": waited}
+            log(f"round {number + 1} {row.name}: {shown(sample)} (waited {waited:.0f} s, quiet {sample['quiet']:.0f} %, "
+                f"stolen {sample['stolen']:.0f} %; {time.monotonic() - begin:.0f} s in all)")
         except Exception as e:
             log(f"round {number + 1} {row.name}: FAILED: {e}")
         results.setdefault(row.name, []).append(sample)
@@ -87,6 +88,8 @@ def options():
     p.add_argument("--samples", type=int, default=1000, help="one-job batches (1000)")
     p.add_argument("--wrk-seconds", type=int, default=3)
     p.add_argument("--unique", action="store_true", help="prompts that share nothing, in all rows")
+    p.add_argument("--wait-quiet", type=float, default=0, metavar="S",
+                   help="before each row wait up to S seconds until the host takes nothing from this machine")
     p.add_argument("--only", default="", metavar="REGEX", help="rows whose name matches, the long ones too")
     p.add_argument("--scale", action="store_true", help="the long rows too: queued, workers, beside, results")
     p.add_argument("--jobs-max", type=int, default=10**6,
@@ -127,7 +130,7 @@ def main():
         return 0
     about = machine()
     for number in range(o.rounds):
-        run_round(number, rows, results)
+        run_round(number, rows, results, o.wait_quiet)
     print_head(o, about)
     table.print_results(rows, results, judge=not o.quick)
     if o.quick:

@@ -18,9 +18,17 @@ void pst_wire_tls(pst_wire_t *ret, int fd, void *tls, pst_wire_close_fn *closer,
     *ret = (pst_wire_t){.fd = fd, .tls = tls, .closer = closer, .arg = arg};
 }
 
+/* The provider's key is in it. */
+static void forget_record(pst_wire_t *w)
+{
+    if (w->held)
+        explicit_bzero(w->held, w->held_n);
+    free(pst_take(&w->held));
+}
+
 void pst_wire_close(pst_wire_t *w)
 {
-    free(pst_take(&w->held));
+    forget_record(w);
     if (w->tls)
         w->closer(w->arg);
     else
@@ -63,7 +71,7 @@ static ssize_t send_records(pst_wire_t *w, const struct iovec *v, int n)
         if (code)
             return sent ? (ssize_t)sent : failed(code);
         sent += part;
-        free(pst_take(&w->held));
+        forget_record(w);
     }
     return (ssize_t)sent;
 }
