@@ -16,11 +16,15 @@
 #define CONNECT_TIMEOUT_MS 10000L
 #define KEEPALIVE_IDLE_S 60L
 #define KEEPALIVE_INTERVAL_S 30L
+/* With HTTP/2 libcurl 7.88 can have taken the end of a large answer from the socket and then wait for the socket to
+ * become readable, which it never does.  So connections of a shard that was quiet so long are said to be. */
+#define NUDGE_EVERY (250 * PST_MS)
 
 typedef struct shard {
     pst_curl_t *curl;
     CURLM *multi;
     unsigned calls;       /* in flight */
+    pst_ns_t acted;       /* when curl last did something there */
     pst_link_t roomy;     /* in pst_curl.roomy while it has room */
     pst_link_t ready;     /* in pst_curl.ready while calls may have ended in it */
     pst_heap_node_t due;  /* in pst_curl.timers: when curl wants to run */
@@ -49,6 +53,7 @@ struct pst_curl {
     pst_link_t ready;     /* shard_t.ready */
     unsigned reads;       /* events handled since the last of `ready` was collected */
     pst_heap_t timers;    /* of shard_t.due */
+    pst_ns_t nudge_at;    /* while there are calls */
     pst_link_t live, idle; /* call_t.link */
     pst_replies_t replies;
 };
@@ -440,12 +445,28 @@ static void collect_all(pst_curl_t *p)
 
 /* ---- shards and the loop --------------------------------------------------------------------- */
 
-static void act(shard_t *s, curl_socket_t fd, int mask)
+static void tell(shard_t *s, curl_socket_t fd, int mask)
 {
     int running;
     curl_multi_socket_action(s->multi, fd, mask, &running);
     if (pst_link_empty(&s->ready))
         pst_link_before(&s->curl->ready, &s->ready);
+}
+
+static void act(shard_t *s, curl_socket_t fd, int mask)
+{
+    s->acted = pst_loop_now(s->curl->loop);
+    tell(s, fd, mask);
+}
+
+static void nudge(pst_curl_t *p, pst_ns_t now)
+{
+    for (size_t fd = 0; fd < p->conns; fd++) { /* the table may grow meanwhile */
+        const conn_t *n = &p->conn[fd];
+        if (n->shard && n->wanted && n->shard->calls > 0 && pst_ns_since(now, n->shard->acted) >= NUDGE_EVERY)
+            tell(n->shard, (curl_socket_t)fd, CURL_CSELECT_IN);
+    }
+    p->nudge_at = pst_link_empty(&p->live) ? PST_NEVER : pst_ns_add(now, NUDGE_EVERY);
 }
 
 static void on_fd(void *arg, int fd, uint32_t events)
@@ -534,6 +555,8 @@ static void enter_shard(pst_curl_t *p, call_t *c)
     if (++s->calls == SHARD_CALLS)
         pst_link_remove(&s->roomy);
     c->shard = s;
+    s->acted = pst_loop_now(p->loop);
+    p->nudge_at = pst_ns_min(p->nudge_at, pst_ns_add(s->acted, NUDGE_EVERY));
     pst_link_before(&p->live, &c->link);
     PST_ASSERT(curl_multi_add_handle(s->multi, c->easy) == CURLM_OK);
 }
@@ -547,13 +570,15 @@ void pst_curl_step(pst_curl_t *p, pst_ns_t now)
         pst_heap_remove(&p->timers, top);
         act(s, CURL_SOCKET_TIMEOUT, 0);
     }
+    if (now >= p->nudge_at)
+        nudge(p, now);
     collect_all(p);
 }
 
 pst_ns_t pst_curl_due(const pst_curl_t *p)
 {
     const pst_heap_node_t *top = pst_heap_top(&p->timers);
-    return top ? top->key : PST_NEVER;
+    return top ? pst_ns_min(top->key, p->nudge_at) : p->nudge_at;
 }
 
 /* ---- start and stop -------------------------------------------------------------------------- */
@@ -717,6 +742,7 @@ pst_curl_t *pst_curl_new(pst_loop_t *loop)
     curl_share_setopt(p->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
     curl_share_setopt(p->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     pst_heap_init(&p->timers);
+    p->nudge_at = PST_NEVER;
     pst_link_init(&p->roomy);
     pst_link_init(&p->ready);
     pst_link_init(&p->live);
