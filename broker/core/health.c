@@ -43,8 +43,9 @@ static slot_of_time_t *current_slot(pst_core_t *c, endpoint_t *e)
     return s;
 }
 
-static void note_speed(slot_of_time_t *s, const pst_outcome_t *o)
+static void note_answer(slot_of_time_t *s, const pst_outcome_t *o)
 {
+    s->worked++;
     s->latency[hist_bucket(o->latency_us / 1000)]++;
     if (o->output_tokens && o->latency_us)
         s->throughput[hist_bucket(o->output_tokens * 1000000ull * TOKENS_A_SECOND_UNIT / o->latency_us)]++;
@@ -54,8 +55,7 @@ void health_note(pst_core_t *c, endpoint_t *e, const pst_outcome_t *o)
 {
     switch ((pst_verdict_t)o->verdict) {
     case PST_VERDICT_DONE:
-        current_slot(c, e)->worked++;
-        note_speed(current_slot(c, e), o);
+        note_answer(current_slot(c, e), o);
         break;
     case PST_VERDICT_RETRY:
     case PST_VERDICT_PARK:

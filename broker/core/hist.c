@@ -12,9 +12,9 @@ uint32_t hist_bucket(uint64_t v)
 }
 
 /* Upper edge of a bucket. */
-static uint64_t edge(uint32_t bucket)
+static double edge(uint32_t bucket)
 {
-    return (((uint64_t)(bucket & 3) + 5) << (bucket >> 2)) >> 2;
+    return ((bucket & 3) + 5) * (double)(1u << (bucket >> 2)) / 4;
 }
 
 uint32_t hist_quantile(const uint32_t hist[PST_HIST_BUCKETS], uint64_t n, unsigned per_cent)
@@ -32,7 +32,7 @@ double hist_within(const uint32_t hist[PST_HIST_BUCKETS], uint64_t n, unsigned p
 {
     double want = (double)n * per_cent / 100, seen = 0, low = 0;
     for (uint32_t i = 0; i < PST_HIST_BUCKETS; i++) {
-        double high = (double)((uint64_t)(i & 3) + 5) * (double)(1u << (i >> 2)) / 4;
+        double high = edge(i);
         if (hist[i] && seen + hist[i] >= want)
             return low + (high - low) * PST_MAX(want - seen, 0.0) / hist[i];
         seen += hist[i];

@@ -4,10 +4,12 @@
 
 /* What each wire protocol can serve and say.  The adapters say the same (`urls`, `params` in worker/providers); they are the workers',
  * whose code the broker does not link; tests/unit/shell_config_test.c compares the two. */
-static const struct {
+typedef struct wire_protocol {
     const char *api;
     uint32_t urls, params;
-} known[] = {
+} wire_protocol_t;
+
+static const wire_protocol_t known[] = {
     {"openai", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS), PST_PARAMS_ALL},
     {"anthropic", BIT(CHAT),
      PST_PARAM_TOOLS | PST_PARAM_RESPONSE_FORMAT | PST_PARAM_IMAGES | PST_PARAM_REASONING},
@@ -15,20 +17,13 @@ static const struct {
     {"echo", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS), PST_PARAMS_ALL},
 };
 
-static uint32_t urls_of(const char *api)
+/* Of an api that is not known: nothing. */
+static wire_protocol_t protocol_of(const char *api)
 {
     for (size_t i = 0; i < PST_COUNT(known); i++)
         if (strcmp(known[i].api, api) == 0)
-            return known[i].urls;
-    return 0;
-}
-
-static uint32_t params_of(const char *api)
-{
-    for (size_t i = 0; i < PST_COUNT(known); i++)
-        if (strcmp(known[i].api, api) == 0)
-            return known[i].params;
-    return 0;
+            return known[i];
+    return (wire_protocol_t){.api = api};
 }
 
 static void *get(pst_arena_t *a, size_t n, size_t size)
@@ -52,12 +47,13 @@ static void limits_of(const char *api, const pst_limits_t *l, uint64_t ret[PST_R
 
 static pst_core_provider_t provider_of(const pst_config_provider_t *p)
 {
+    wire_protocol_t protocol = protocol_of(p->api);
     pst_core_provider_t core = {
         .name = pst_view_str(p->name),
         .reserve = strcmp(p->api, "anthropic") == 0 ? PST_RESERVE_EXPECTED : PST_RESERVE_LIMIT,
         .concurrency = p->limits.concurrency,
-        .urls = urls_of(p->api),
-        .params = params_of(p->api),
+        .urls = protocol.urls,
+        .params = protocol.params,
         .deny_data_collection = p->data_policy && strcmp(p->data_policy, "deny") == 0,
         .zdr = p->zdr,
     };
@@ -68,7 +64,7 @@ static pst_core_provider_t provider_of(const pst_config_provider_t *p)
 static pst_core_endpoint_t endpoint_of(const pst_config_t *c, const pst_config_endpoint_t *e)
 {
     const char *api = c->providers[e->provider].api;
-    uint32_t params = params_of(api);
+    uint32_t params = protocol_of(api).params;
     pst_core_endpoint_t core = {
         .provider = e->provider,
         .model = pst_view_str(e->model),

@@ -79,41 +79,38 @@ static void endpoint_line(pst_buf_t *out, const char *what, const pst_core_endpo
     pst_buf_printf(out, "} %.6g\n", value);
 }
 
-static void speeds(const pst_broker_t *b, pst_buf_t *out)
-{
-    pst_core_endpoint_state_t e;
-    pst_buf_puts(out, "# HELP penstock_broker_endpoint_latency_seconds median of a whole call, of the last five minutes\n"
-                      "# TYPE penstock_broker_endpoint_latency_seconds gauge\n");
-    for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
-        if (e.measured)
-            endpoint_line(out, "latency_seconds", &e, e.latency_s);
-    pst_buf_puts(out, "# HELP penstock_broker_endpoint_tokens_per_second median of output tokens over the whole call\n"
-                      "# TYPE penstock_broker_endpoint_tokens_per_second gauge\n");
-    for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
-        if (e.measured)
-            endpoint_line(out, "tokens_per_second", &e, e.tokens_per_s);
-}
+typedef double figure_fn(const pst_core_endpoint_state_t *e);
+
+static double in_flight(const pst_core_endpoint_state_t *e) { return e->in_flight; }
+static double parked(const pst_core_endpoint_state_t *e) { return e->parked; }
+static double uptime_tier(const pst_core_endpoint_state_t *e) { return e->uptime_tier; }
+static double input_ratio(const pst_core_endpoint_state_t *e) { return e->input_ratio; }
+static double latency(const pst_core_endpoint_state_t *e) { return e->latency_s; }
+static double throughput(const pst_core_endpoint_state_t *e) { return e->tokens_per_s; }
+
+static const struct {
+    const char *name, *help;
+    figure_fn *of;
+    bool measured; /* only of endpoints with calls enough */
+} figures[] = {
+    {"in_flight", "calls in flight", in_flight, false},
+    {"parked", "1 while it rests: key, credit, quota or outage", parked, false},
+    {"uptime_tier", "0: normal, 1: 80 to 94 % of calls work, 2: fewer", uptime_tier, false},
+    {"input_ratio", "input tokens used over input tokens estimated", input_ratio, false},
+    {"latency_seconds", "median of a whole call, of the last five minutes", latency, true},
+    {"tokens_per_second", "median of output tokens over the whole call", throughput, true},
+};
 
 static void endpoints(const pst_broker_t *b, pst_buf_t *out)
 {
-    pst_core_endpoint_state_t e;
-    pst_buf_puts(out, "# HELP penstock_broker_endpoint_in_flight calls in flight\n"
-                      "# TYPE penstock_broker_endpoint_in_flight gauge\n");
-    for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
-        endpoint_line(out, "in_flight", &e, e.in_flight);
-    pst_buf_puts(out, "# HELP penstock_broker_endpoint_parked 1 while it rests: key, credit, quota or outage\n"
-                      "# TYPE penstock_broker_endpoint_parked gauge\n");
-    for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
-        endpoint_line(out, "parked", &e, e.parked);
-    pst_buf_puts(out, "# HELP penstock_broker_endpoint_uptime_tier 0: normal, 1: 80 to 94 % of calls work, 2: fewer\n"
-                      "# TYPE penstock_broker_endpoint_uptime_tier gauge\n");
-    for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
-        endpoint_line(out, "uptime_tier", &e, e.uptime_tier);
-    pst_buf_puts(out, "# HELP penstock_broker_endpoint_input_ratio input tokens used over input tokens estimated\n"
-                      "# TYPE penstock_broker_endpoint_input_ratio gauge\n");
-    for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
-        endpoint_line(out, "input_ratio", &e, e.input_ratio);
-    speeds(b, out);
+    for (size_t k = 0; k < PST_COUNT(figures); k++) {
+        pst_core_endpoint_state_t e;
+        pst_buf_printf(out, "# HELP penstock_broker_endpoint_%s %s\n# TYPE penstock_broker_endpoint_%s gauge\n",
+                       figures[k].name, figures[k].help, figures[k].name);
+        for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
+            if (e.measured || !figures[k].measured)
+                endpoint_line(out, figures[k].name, &e, figures[k].of(&e));
+    }
 }
 
 static void link_lines(pst_buf_t *out, const char *name, const char *type, const char *help, uint64_t clients,

@@ -78,12 +78,7 @@ static pst_view_t encode(world_t *w, const fields_t *f)
                      .across_models = f->across};
     memcpy(r.min_throughput, f->min_throughput, sizeof r.min_throughput);
     memcpy(r.max_latency, f->max_latency, sizeof r.max_latency);
-    pst_buf_t b;
-    pst_buf_init(&b, 0);
-    pst_route_encode(&r, &b);
-    pst_view_t v = pst_arena_copy(&w->arena, pst_buf_view(&b));
-    pst_buf_release(&b);
-    return v;
+    return encoded(w, &r);
 }
 
 static void submit_routed(world_t *w, const fields_t *f, uint32_t jobs)

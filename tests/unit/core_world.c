@@ -201,6 +201,16 @@ void world_free(world_t *w)
     free(w);
 }
 
+pst_view_t encoded(world_t *w, const pst_route_t *r)
+{
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    pst_route_encode(r, &b);
+    pst_view_t v = pst_arena_copy(&w->arena, pst_buf_view(&b));
+    pst_buf_release(&b);
+    return v;
+}
+
 pst_view_t route_bytes(world_t *w, const wish_t *x)
 {
     if (x->route.n)
@@ -217,12 +227,7 @@ pst_view_t route_bytes(world_t *w, const wish_t *x)
         order[0] = pst_view_str(x->order);
         r.order = (pst_names_t){order, 1};
     }
-    pst_buf_t b;
-    pst_buf_init(&b, 0);
-    pst_route_encode(&r, &b);
-    pst_view_t v = pst_arena_copy(&w->arena, pst_buf_view(&b));
-    pst_buf_release(&b);
-    return v;
+    return encoded(w, &r);
 }
 
 void send_pack(world_t *w, const wish_t *x, uint32_t pack)

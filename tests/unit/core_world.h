@@ -91,6 +91,7 @@ void configure_limited(world_t *w, uint64_t rpm);
 void hello(world_t *w, pst_peer_t peer, uint32_t jobs, const pst_task_ref_t *running, uint32_t running_n);
 world_t *world_new(void);
 void world_free(world_t *w);
+pst_view_t encoded(world_t *w, const pst_route_t *r); /* lives as long as the world */
 pst_view_t route_bytes(world_t *w, const wish_t *x);
 void send_pack(world_t *w, const wish_t *x, uint32_t pack);
 void send_commit(world_t *w, uint32_t packs, uint32_t jobs);

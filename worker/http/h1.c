@@ -6,6 +6,7 @@
 #include "http/reply.h"
 #include "http/wire.h"
 #include "proc/clock.h"
+#include "providers/common.h"
 
 #define IDLE_MAX (3 * PST_SEC)
 #define IOVECS_MAX 32
@@ -456,17 +457,6 @@ static call_t *take_call(pst_h1_t *p)
     return c;
 }
 
-static void put_digits(pst_buf_t *b, size_t n)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n);
-    pst_buf_put(b, digits + at, sizeof digits - at);
-}
-
 static void put_head(call_t *c, const pst_http_req_t *req)
 {
     pst_buf_t *b = &c->head;
@@ -475,7 +465,7 @@ static void put_head(call_t *c, const pst_http_req_t *req)
     pst_buf_puts(b, c->site->base_path);
     pst_buf_putv(b, req->path);
     pst_buf_puts(b, " HTTP/1.1\r\nContent-Length: ");
-    put_digits(b, pst_http_req_bytes(req));
+    pst_put_digits(b, pst_http_req_bytes(req));
     pst_buf_puts(b, "\r\n");
     for (unsigned i = 0; i < req->headers; i++) {
         pst_buf_putv(b, req->header[i].name);

@@ -38,8 +38,10 @@ typedef enum pst_param {
 #define X(name, bit, text) PST_PARAM_##name = 1u << (bit),
     PST_PARAM_LIST(X)
 #undef X
+#define X(name, bit, text) | PST_PARAM_##name
+    PST_PARAMS_ALL = 0 PST_PARAM_LIST(X)
+#undef X
 } pst_param_t;
-#define PST_PARAMS_ALL 0x1ffu
 
 /* How a job ended.  The names appear in results as penstock.status. */
 #define PST_JOB_STATUS_LIST(X)                                                                     \
