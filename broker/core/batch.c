@@ -35,6 +35,7 @@ batch_t *batch_new(pst_core_t *c, const pst_id_t *id, const pst_batch_info_t *in
     b->window_s = info->window_s;
     b->max_cost_nano = info->max_cost_nano;
     b->created_ms = info->created_ms;
+    b->tenant = fair_tenant(c, pst_view_str(""));
     pst_map_set(&c->batches, id->b, 16, b);
     c->gauge.batches++;
     return b;
@@ -72,6 +73,7 @@ void batch_free(pst_core_t *c, batch_t *b)
     free(b->name);
     free(b->metadata);
     free(b->key);
+    fair_tenant_put(c, b->tenant);
     free(b);
 }
 

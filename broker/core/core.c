@@ -159,6 +159,9 @@ static void fire(pst_core_t *c, timer_t_ *t)
     case TIMER_BATCH:
         batch_timer(c, PST_CONTAINER(t, batch_t, timer));
         break;
+    case TIMER_ROUTE:
+        plan_timer(c, PST_CONTAINER(t, route_t, timer));
+        break;
     }
 }
 
@@ -216,6 +219,7 @@ static void on_stored(pst_core_t *c, const pst_event_t *ev)
         break;
     case PST_STORE_LIMIT_GIVE:
     case PST_STORE_LIMIT_BLOCK:
+    case PST_STORE_LIMIT_KEEP:
     case PST_STORE_OP_COUNT:
         break;
     }
@@ -287,6 +291,7 @@ void pst_core_step(pst_core_t *c, pst_ns_t now, uint64_t wall_ms, const pst_even
     c->now = PST_MAX(c->now, now);
     c->wall_ms = PST_MAX(c->wall_ms, wall_ms);
     c->more = false;
+    fair_age(c);
     on_event(c, ev);
     if (c->go)
         fire_due(c);
@@ -332,8 +337,12 @@ pst_core_t *pst_core_new(const pst_core_opts_t *o)
     pst_map_init(&c->routes_by_key, o->seed);
     pst_map_init(&c->models_by_name, o->seed);
     pst_map_init(&c->endpoints_by_name, o->seed);
-    for (int i = 0; i < PST_PRIORITY_COUNT; i++)
-        pst_link_init(&c->ring[i]);
+    pst_map_init(&c->tenants, o->seed);
+    pst_map_init(&c->flows, o->seed);
+    pst_map_init(&c->beginnings, o->seed);
+    pst_link_init(&c->beginnings_used);
+    pst_heap_init(&c->ready);
+    pst_link_init(&c->awake);
     pst_link_init(&c->open);
     pst_link_init(&c->gathered);
     pst_link_init(&c->draining);
@@ -369,7 +378,9 @@ void pst_core_destroy(pst_core_t **cp)
     c->actions_at = c->actions_n;
     forget_actions(c);
     pst_heap_release(&c->timers);
+    pst_heap_release(&c->ready);
     job_free_spares(c);
+    beginning_free_all(c);
     endpoint_free_all(c);
     append_free_all(c);
     free(c->routes);
@@ -383,6 +394,9 @@ void pst_core_destroy(pst_core_t **cp)
     pst_map_release(&c->routes_by_key);
     pst_map_release(&c->models_by_name);
     pst_map_release(&c->endpoints_by_name);
+    pst_map_release(&c->tenants);
+    pst_map_release(&c->flows);
+    pst_map_release(&c->beginnings);
     free(c);
 }
 

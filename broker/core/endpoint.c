@@ -7,6 +7,14 @@
 #include "core/internal.h"
 #include "xxhash.h"
 
+/* Calls in flight at first where nothing is known of an endpoint's limits; each answer allows one more, which doubles them
+ * in the time of a call. */
+#define WINDOW_FIRST 32
+#define WINDOW_MAX 4096      /* then there seems to be no bound */
+/* Of calls at a time, so much is left to the highest priority: a 64th, but no one of a few. */
+#define SHARE_LEFT 64
+#define SHARE_LEFT_OF_MIN 16
+
 void core_key(pst_view_t v, uint8_t salt, char key[16])
 {
     XXH128_hash_t h = XXH3_128bits_withSeed(v.p ? v.p : "", v.n, salt);
@@ -37,6 +45,7 @@ static provider_t *provider_intern(pst_core_t *c, pst_view_t name, uint32_t *ret
     provider_t *p = pst_calloc(1, sizeof *p);
     p->name = pst_strdup_view(name);
     rest_init(&p->rest, TIMER_PROVIDER);
+    place_init(&p->place, p, NULL);
     pst_link_init(&p->pools);
     c->providers = pst_realloc(c->providers, (c->providers_n + 1) * sizeof *c->providers);
     *ret = c->providers_n;
@@ -78,6 +87,8 @@ static endpoint_t *intern(pst_core_t *c, const pst_endpoint_name_t *n)
     provider_intern(c, n->provider, &e->provider);
     e->model = pst_strdup_view(n->model);
     rest_init(&e->rest, TIMER_ENDPOINT);
+    place_init(&e->place, c->providers[e->provider], e);
+    e->window = WINDOW_FIRST;
     core_grow(c->endpoints, c->endpoints_n, c->endpoints_cap);
     e->id = c->endpoints_n;
     c->endpoints[c->endpoints_n++] = e;
@@ -108,21 +119,42 @@ endpoint_t *endpoint_for_passthrough(pst_core_t *c, pst_view_t name)
         return NULL;
     endpoint_t *e = intern(c, &n);
     e->params = c->providers[provider]->params;
+    e->limited = c->providers[provider]->limited;
     e->on = true;
     return e;
 }
 
 /* ---- configuration ---------------------------------------------------------------------------------------------- */
 
-static bucket_t *set_bucket(bucket_t *b, const char *name, const uint64_t limit[PST_RATE_COUNT])
+static bool any_limit(const uint64_t limit[PST_RATE_COUNT], uint32_t concurrency)
 {
-    bool any = false;
+    bool any = concurrency > 0;
     for (int i = 0; i < PST_RATE_COUNT; i++)
         any = any || limit[i];
-    if (!b)
-        return any ? bucket_new(name, limit) : NULL;
-    bucket_set(b, limit);
+    return any;
+}
+
+static bucket_t *set_bucket(bucket_t *b, const char *name, place_t *place, const uint64_t limit[PST_RATE_COUNT])
+{
+    if (!b && any_limit(limit, 0))
+        b = bucket_new(name, place);
+    if (b)
+        bucket_set(b, limit);
     return b;
+}
+
+static void bucket_name(const pst_core_t *c, const endpoint_t *e, char name[BUCKET_NAME_MAX])
+{
+    snprintf(name, BUCKET_NAME_MAX, "%s/%s", c->providers[e->provider]->name, e->model);
+}
+
+bucket_t *endpoint_bucket(pst_core_t *c, endpoint_t *e)
+{
+    char name[BUCKET_NAME_MAX];
+    bucket_name(c, e, name);
+    if (!e->bucket)
+        e->bucket = bucket_new(name, &e->place);
+    return e->bucket;
 }
 
 static void config_provider(pst_core_t *c, const pst_core_provider_t *from)
@@ -137,7 +169,8 @@ static void config_provider(pst_core_t *c, const pst_core_provider_t *from)
     p->deny_data_collection = from->deny_data_collection;
     p->zdr = from->zdr;
     p->reserve = from->reserve;
-    p->bucket = set_bucket(p->bucket, p->name, from->limit);
+    p->bucket = set_bucket(p->bucket, p->name, &p->place, from->limit);
+    p->limited = any_limit(from->limit, from->concurrency);
 }
 
 static void config_endpoint(pst_core_t *c, const pst_core_config_t *config, const pst_core_endpoint_t *from)
@@ -158,9 +191,11 @@ static void config_endpoint(pst_core_t *c, const pst_core_config_t *config, cons
     e->quantization = pst_strdup_view(from->quantization);
     free(e->variant);
     e->variant = pst_strdup_view(from->variant);
-    char name[2 * PST_NAME_BYTES_MAX + 2];
-    snprintf(name, sizeof name, "%s/%s", c->providers[e->provider]->name, e->model);
-    e->bucket = set_bucket(e->bucket, name, from->limit);
+    e->caches_prompts = from->caches_prompts;
+    char name[BUCKET_NAME_MAX];
+    bucket_name(c, e, name);
+    e->bucket = set_bucket(e->bucket, name, &e->place, from->limit);
+    e->limited = any_limit(from->limit, from->concurrency) || c->providers[e->provider]->limited;
     c->providers[e->provider]->has_models = true;
 }
 
@@ -203,12 +238,14 @@ static void free_rest(pst_core_t *c, rest_t *r)
     r->parked = r->probing = false;
     r->cause = 0;
     r->streak = r->failures = 0;
+    r->since = 0;
     core_timer(c, &r->timer, PST_NEVER);
 }
 
 void endpoint_config(pst_core_t *c, const pst_core_config_t *config)
 {
     c->configured_at = c->now;
+    c->parkings++;
     for (uint32_t i = 0; i < c->providers_n; i++) {
         c->providers[i]->on = c->providers[i]->has_models = false;
         free_rest(c, &c->providers[i]->rest);
@@ -226,7 +263,7 @@ void endpoint_config(pst_core_t *c, const pst_core_config_t *config)
         if (!c->routes[i])
             continue;
         route_resolve(c, c->routes[i]);
-        sched_unblock(c, c->routes[i]);
+        route_ready(c, c->routes[i]);
     }
 }
 
@@ -244,27 +281,25 @@ static bool rest_over(const pst_core_t *c, const rest_t *r, uint32_t in_flight)
     return !r->probing || in_flight == 0;
 }
 
-bool endpoint_ready(const pst_core_t *c, const endpoint_t *e)
+/* May one more begin, of such a priority, where so many of so many places are taken? */
+static bool may_begin(uint32_t taken, uint32_t places, uint8_t priority)
 {
-    const provider_t *p = c->providers[e->provider];
-    return e->on && p->on && p->room > 0 && rest_over(c, &e->rest, e->in_flight) &&
-           rest_over(c, &p->rest, p->in_flight) && (!e->concurrency || e->in_flight < e->concurrency) &&
-           (!p->concurrency || p->in_flight < p->concurrency);
+    uint32_t left = priority < PST_PRIORITY_COUNT - 1 && places >= SHARE_LEFT_OF_MIN ? (places + SHARE_LEFT - 1) / SHARE_LEFT : 0;
+    return taken + left < places;
 }
 
-void endpoint_wake(pst_core_t *c, endpoint_t *e)
+bool endpoint_free(const pst_core_t *c, const endpoint_t *e, uint8_t priority)
 {
-    for (uint32_t i = 0; i < e->routes_n; i++)
-        sched_unblock(c, c->routes[e->routes[i]]);
+    return e->on && rest_over(c, &e->rest, e->in_flight) &&
+           (!e->concurrency || may_begin(e->in_flight, e->concurrency, priority)) &&
+           (!e->window || e->limited || e->in_flight < e->window);
 }
 
-void provider_wake(pst_core_t *c, provider_t *p)
+bool provider_free(const pst_core_t *c, const provider_t *p, uint8_t priority)
 {
-    if (!c->blocked)
-        return;
-    for (uint32_t i = 0; i < c->endpoints_n; i++)
-        if (c->providers[c->endpoints[i]->provider] == p)
-            endpoint_wake(c, c->endpoints[i]);
+    return p->on && p->room > 0 && may_begin(p->places - p->room, p->places, priority) &&
+           rest_over(c, &p->rest, p->in_flight) &&
+           (!p->concurrency || may_begin(p->in_flight, p->concurrency, priority));
 }
 
 static void notice_rest(pst_core_t *c, const endpoint_t *e, const rest_t *r, bool whole, pst_notice_t what)
@@ -313,6 +348,7 @@ void endpoint_park(pst_core_t *c, endpoint_t *e, uint8_t cause, uint64_t wait_ms
     pst_ns_t wait = wait_ms ? wait_ms * PST_MS : doubled(PARK_BASE, r->streak, PARK_MAX);
     if (r->until <= c->now)
         r->streak++;
+    c->parkings += news;
     r->parked = true;
     r->probing = false;
     r->cause = cause;
@@ -321,14 +357,22 @@ void endpoint_park(pst_core_t *c, endpoint_t *e, uint8_t cause, uint64_t wait_ms
         notice_rest(c, e, r, whole_provider, PST_NOTICE_PARKED);
 }
 
+/* What is down is looked at again after a tenth of the time that it has been so. */
+static pst_ns_t until_probe(const pst_core_t *c, const rest_t *r)
+{
+    return PST_MIN(PST_MAX(pst_ns_since(c->now, r->since) / 10, OUTAGE_BASE), OUTAGE_MAX);
+}
+
 /* Errors in a row: after OUTAGE_FAILURES of them the endpoint rests, so that an outage does not eat the attempts of
  * every job behind it. */
 void endpoint_failed(pst_core_t *c, endpoint_t *e, uint8_t cause)
 {
     rest_t *r = &e->rest;
+    if (!r->failures && !r->probing)
+        r->since = c->now;
     if (r->probing || ++r->failures >= OUTAGE_FAILURES) {
         r->failures = 0;
-        endpoint_park(c, e, cause, doubled(OUTAGE_BASE, r->streak, OUTAGE_MAX) / PST_MS, false);
+        endpoint_park(c, e, cause, until_probe(c, r) / PST_MS, false);
     }
 }
 
@@ -341,6 +385,7 @@ static void rest_worked(pst_core_t *c, const endpoint_t *e, rest_t *r, bool whol
     if (!r->parked)
         return;
     r->parked = r->probing = false;
+    c->parkings++;
     notice_rest(c, e, r, whole, PST_NOTICE_RESUMED);
     r->cause = 0;
 }
@@ -351,8 +396,17 @@ void endpoint_worked(pst_core_t *c, endpoint_t *e)
     bool was_probing = e->rest.probing || p->rest.probing;
     rest_worked(c, e, &e->rest, false);
     rest_worked(c, e, &p->rest, true);
-    if (was_probing)
-        provider_wake(c, p);
+    if (was_probing) {
+        place_wake(c, &p->place);
+        place_wake(c, &e->place);
+    }
+}
+
+/* An answer came: what nothing is known of may have one call more at a time. */
+void endpoint_widen(endpoint_t *e)
+{
+    if (e->window && ++e->window == WINDOW_MAX)
+        e->window = 0;
 }
 
 void rest_timer(pst_core_t *c, rest_t *r, endpoint_t *e, provider_t *p)
@@ -362,10 +416,7 @@ void rest_timer(pst_core_t *c, rest_t *r, endpoint_t *e, provider_t *p)
         return;
     }
     r->probing = r->parked; /* a limit is over when it is over; anything else is tried with one call */
-    if (e)
-        endpoint_wake(c, e);
-    else
-        provider_wake(c, p);
+    place_wake(c, e ? &e->place : &p->place);
 }
 
 /* Nano-USD: prices are USD a million tokens, so price * 1000 is nano-USD a token. */
@@ -392,14 +443,6 @@ bool pst_core_endpoint_at(pst_core_t *c, uint32_t i, pst_core_endpoint_state_t *
     return true;
 }
 
-static void bucket_free(bucket_t *b)
-{
-    if (!b)
-        return;
-    free(b->name);
-    free(b);
-}
-
 void endpoint_free_all(pst_core_t *c)
 {
     models_clear(c);
@@ -407,17 +450,18 @@ void endpoint_free_all(pst_core_t *c)
     for (uint32_t i = 0; i < c->endpoints_n; i++) {
         endpoint_t *e = c->endpoints[i];
         bucket_free(e->bucket);
+        place_release(&e->place);
         free(e->model);
         free(e->quantization);
         free(e->variant);
         free(e->health);
         free(e->usage);
-        free(e->routes);
         free(e);
     }
     free(c->endpoints);
     for (uint32_t i = 0; i < c->providers_n; i++) {
         bucket_free(c->providers[i]->bucket);
+        place_release(&c->providers[i]->place);
         free(c->providers[i]->name);
         free(c->providers[i]);
     }

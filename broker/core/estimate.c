@@ -13,6 +13,7 @@
 #define OUTPUTS_MIN 20            /* answers, before their length is believed */
 #define OUTPUTS_MEMORY 4096       /* then they count half */
 #define OUTPUTS_READ 64           /* answers between two looks at the histogram */
+#define OUTPUTS_MEAN_OF 1024
 #define OUTPUT_DEFAULT 256        /* tokens, before anything is known */
 
 struct usage {
@@ -20,6 +21,7 @@ struct usage {
     uint32_t outputs[PST_HIST_BUCKETS];
     uint32_t outputs_n;
     uint32_t output_usual;        /* 0: not known yet */
+    double output_mean;           /* of the last thousand or so; 0: not known yet */
 };
 
 double estimate_ratio(const endpoint_t *e)
@@ -28,6 +30,11 @@ double estimate_ratio(const endpoint_t *e)
         return 1;
     double ratio = (e->usage->real + PRIOR_TOKENS) / (e->usage->estimated + PRIOR_TOKENS);
     return PST_MIN(PST_MAX(ratio, RATIO_MIN), RATIO_MAX);
+}
+
+double estimate_output(const endpoint_t *e, double unknown)
+{
+    return e->usage && e->usage->output_mean > 0 ? e->usage->output_mean : unknown;
 }
 
 static uint32_t clamp32(double tokens)
@@ -56,6 +63,7 @@ static void learn_output(usage_t *u, uint32_t tokens)
 {
     u->outputs[hist_bucket(tokens)]++;
     u->outputs_n++;
+    u->output_mean += (tokens - u->output_mean) / PST_MIN(u->outputs_n, OUTPUTS_MEAN_OF);
     if (u->outputs_n < OUTPUTS_MIN || (u->outputs_n > OUTPUTS_MIN && u->outputs_n % OUTPUTS_READ))
         return;
     u->output_usual = hist_quantile(u->outputs, u->outputs_n, 95);

@@ -1,16 +1,20 @@
 /* internal.h - the core's own structures.  Nothing outside broker/core includes this.
  *
  * Who owns what:
- *   core -> batches -> packs, segments, flows          core -> routes (shared by packs, counted)
+ *   core -> batches -> packs, segments, flows          core -> routes (shared by packs and flows, counted)
  *   pack -> live (while any of its jobs is open, running or waiting) -> job records
  *   core -> providers, endpoints, buckets              core -> workers -> pools
+ *   core -> tenants (counted by batches)               route -> candidates, shares (counted by flows)
  *   segment -> appends (result packs being gathered or on their way to the store)
  *
  * Invariants:
  *   a job has a result (batch->where[ordinal] != 0), or a record, or is fresh (slot >= pack->next_slot or listed in
  *     the pack as skipped by nothing): never two of them
- *   a record is in exactly one state: RUNNING (in a worker's list), WAITING (in the timer heap), READY (in its flow's list)
- *   a flow is in exactly one place: a priority's ring, its route's blocked list, or nowhere (IDLE, LOADING) */
+ *   a record is in exactly one state: RUNNING (in a worker's list), WAITING (in the timer heap), READY (in its flow's
+ *     list, or, while the first job of its prompt's beginning is being answered, in that beginning's)
+ *   a flow is in its share's heap (ACTIVE) or in none
+ *   a candidate is in its group's heap, or in the heap of one place whose capacity it waits for
+ *   a route is in core->ready if it has an active flow and a candidate that does not wait */
 #ifndef PST_CORE_INTERNAL_H
 #define PST_CORE_INTERNAL_H
 
@@ -25,6 +29,8 @@
 #define DISPATCH_MAX_STEP 2048        /* jobs one step sends at most: then the shell gets its turn */
 #define RUN_JOBS_MAX 256              /* jobs of one TASKS group */
 #define QUANTUM_TOKENS (64 * 1024)    /* a flow's turn, in tokens */
+#define WORK_HALF_LIFE (30 * PST_SEC) /* what was sent so long ago counts half in the order of turns */
+#define HELD_JOBS_MAX 1024            /* of a batch: more do not wait beside their packs */
 #define PREFETCH_PACKS 4              /* packs of a flow opened ahead */
 #define DRAIN_LOADS_MAX 8             /* packs a draining batch reads at a time */
 #define APPENDS_IN_FLIGHT 2           /* result packs of a segment on their way to the store */
@@ -38,7 +44,7 @@
 #define PARK_BASE (30 * PST_SEC)
 #define PARK_MAX (3600 * PST_SEC)
 #define OUTAGE_FAILURES 10            /* in a row, then the endpoint rests */
-#define OUTAGE_BASE (1 * PST_SEC)
+#define OUTAGE_BASE (500 * PST_MS)    /* between two probes of what is down: this, or a tenth of the time it has been */
 #define OUTAGE_MAX (30 * PST_SEC)
 #define SLICE_TIME (200 * PST_MS)     /* how much of a budget is leased at a time */
 #define SLICE_IDLE (2 * PST_SEC)      /* unused for so long: given back */
@@ -50,23 +56,48 @@ typedef struct flow flow_t;
 typedef struct route route_t;
 typedef struct job job_t;
 typedef struct append append_t;
+typedef struct share share_t;
+typedef struct beginning beginning_t; /* prefix.c */
 
 /* What a heap node belongs to. */
-typedef enum timer_kind { TIMER_JOB, TIMER_ENDPOINT, TIMER_PROVIDER, TIMER_BUCKET, TIMER_BATCH } timer_kind_t;
+typedef enum timer_kind { TIMER_JOB, TIMER_ENDPOINT, TIMER_PROVIDER, TIMER_BUCKET, TIMER_BATCH, TIMER_ROUTE } timer_kind_t;
 typedef struct timer {
     pst_heap_node_t node;
     timer_kind_t kind;
 } timer_t_;
 
+/* Where candidates wait for capacity: an endpoint's own, or its provider's. */
+typedef struct place {
+    pst_heap_t waiting;   /* candidates, by whose turn is next in their route */
+    pst_link_t awake;     /* in core->awake while it may have room for one of them */
+    struct endpoint *endpoint; /* NULL: it is the provider's */
+    struct provider *provider;
+} place_t;
+
+#define USED_SLOTS 12                 /* of the last minute */
+#define USED_SLOT (5 * PST_SEC)
+
+typedef enum source { SOURCE_CONFIGURED, SOURCE_HEADERS, SOURCE_REFUSALS } source_t;
+typedef struct learner learner_t; /* learn.c */
+
 /* A rate budget whose counters are the store's; `have` is the slice leased to this broker. */
 typedef struct bucket {
-    timer_t_ timer;       /* wait over, or slice idle */
+    timer_t_ timer;       /* it may have something again, or the slice is idle */
     char *name;
-    uint64_t limit[PST_RATE_COUNT], cap[PST_RATE_COUNT]; /* 0: none */
+    place_t *place;       /* who waits for it */
+    uint64_t configured[PST_RATE_COUNT]; /* 0: nothing */
+    uint64_t limit[PST_RATE_COUNT], cap[PST_RATE_COUNT]; /* in force; 0: none */
+    uint8_t source[PST_RATE_COUNT]; /* source_t of limit */
     int64_t have[PST_RATE_COUNT]; /* negative: spent more than reserved, to be paid back from the next slice */
+    double pace[PST_RATE_COUNT];  /* what may be sent at this moment, so that a slice is not spent in one burst */
+    pst_ns_t paced_at;
     bool taking;          /* a LIMIT_TAKE is on its way */
-    pst_ns_t wait_until;  /* refused until then */
+    pst_ns_t ask_at;      /* refused until then */
     pst_ns_t used_at;
+    learner_t *learner;   /* NULL: its rate need not be found out */
+    uint64_t kept[PST_RATE_COUNT]; /* what the store remembers of what was learned */
+    pst_ns_t kept_at;
+    uint64_t used[PST_RATE_COUNT][USED_SLOTS], used_slot; /* for who looks on; the latest slot's number */
 } bucket_t;
 
 /* OpenRouter's order of endpoints by their uptime. */
@@ -93,18 +124,29 @@ typedef struct rest {
     uint8_t cause;
     uint32_t streak;      /* rests in a row: doubles the next */
     uint32_t failures;    /* errors in a row that may mean an outage */
+    pst_ns_t since;       /* when they began */
 } rest_t;
+
+/* How many a second: of the last half-second, and of the one before. */
+typedef struct meter {
+    pst_ns_t since;
+    uint32_t n;
+    double rate;
+} meter_t;
 
 typedef struct provider {
     char *name;
     uint32_t urls, params, concurrency, in_flight;
     pst_reserve_t reserve;
     bool deny_data_collection, zdr, on;
+    bool limited;         /* the account's limits are configured, or some of them */
     bool has_models;      /* the configuration names models it serves: no others are passed through */
     bucket_t *bucket;     /* NULL: no limit configured */
     rest_t rest;
+    place_t place;
     pst_link_t pools;     /* of workers that serve it */
     uint32_t room;        /* sum of its pools' free places */
+    uint32_t places;      /* sum of its pools' places */
 } provider_t;
 
 typedef struct endpoint {
@@ -115,12 +157,16 @@ typedef struct endpoint {
     uint32_t context, max_output, flags, params, concurrency, in_flight;
     char *quantization, *variant;
     bool on;
+    bool limited;         /* some limit is configured, its own or the account's: nothing has to be found out carefully */
+    bool caches_prompts;
+    uint32_t window;      /* calls in flight while nothing is known of its limits; 0: no bound */
+    meter_t meter;        /* of what is sent */
+    uint32_t refused, answered; /* lately */
     health_t *health;     /* NULL: no call yet */
     usage_t *usage;       /* NULL: no answer yet */
-    bucket_t *bucket;
+    bucket_t *bucket;     /* NULL: no limit configured or learned */
     rest_t rest;
-    uint32_t *routes;     /* that have it as a candidate */
-    uint32_t routes_n, routes_cap;
+    place_t place;
 } endpoint_t;
 
 typedef struct model {
@@ -130,31 +176,85 @@ typedef struct model {
 } model_t;
 
 typedef struct candidate {
+    pst_heap_node_t node; /* in its group's heap, or in that of the place it waits at */
+    place_t *place;       /* NULL: it does not wait */
+    route_t *route;
+    pst_link_t woken;     /* in route->woken from when a place let it go until the route has had its turn, and which */
+    place_t *woken_by;
     uint32_t endpoint;
+    uint32_t group;
     uint8_t model;        /* position in the route's models */
     uint8_t rank;         /* by uptime and preferences: the least first */
-    uint16_t place;       /* in the user's order; behind it all others */
+    uint16_t place_in_order; /* the user's; behind it all others */
     double key;           /* what the user sorts by, the least first */
-    double turn;          /* smooth weighted round robin */
+    double pass;          /* how far its turns have come: the least first, each takes it on by the square of its cost */
+    double allowed;       /* a windowed batch's plan: calls it may make here now; negative: as many as it can */
+    double gain;          /* and how many more each second */
+    uint64_t sent;        /* by the plan's batch */
+    double rate;          /* of these a second, lately */
 } candidate_t;
+
+/* Candidates that stand equal: the choice among them is by what they cost, or as the user sorts. */
+typedef struct group {
+    uint32_t first, end;  /* in the route's candidates */
+    pst_heap_t ready;     /* those that do not wait */
+    double pass;          /* of the latest choice */
+} group_t;
+
+typedef enum route_state { ROUTE_IDLE, ROUTE_READY, ROUTE_WAITING } route_state_t;
 
 struct route {
     uint32_t id;
     uint32_t refs;
     uint8_t url;
+    uint8_t given_up;     /* bits of the models that are not asked: of jobs that failed there */
     char *bytes;
     size_t bytes_n;
     pst_arena_t arena;
     pst_route_t wish;
-    candidate_t *candidates; /* in the order they are tried in */
+    candidate_t **candidates; /* in the order they are tried in */
     uint32_t candidates_n;
+    group_t *groups;
+    uint32_t groups_n;
     pst_ns_t ranked_at;
-    pst_link_t blocked;   /* flows that wait for one of the candidates */
-    char key[16];
+    uint32_t parkings;    /* core->parkings when models_open was found */
+    uint8_t models_open;  /* the first of its models with an endpoint that is not parked; later ones are not asked */
+    pst_heap_t shares;    /* with active flows, by priority and their tenant's work */
+    pst_link_t all_shares;
+    pst_heap_node_t node; /* in core->ready */
+    route_state_t state;
+    pst_link_t woken;     /* candidates */
+    timer_t_ timer;       /* of the plan */
+    bool caches;          /* a candidate caches prompts */
+    batch_t *planned;     /* the batch with a window whose plan it is; NULL: of all others */
+    flow_t *planned_flow;
+    pst_ns_t planned_at;
+    double mean_input, mean_output; /* tokens of its jobs */
+    char key[33];         /* url and bytes, given_up, planned batch */
 };
+
+/* A tenant's flows of one route and priority. */
+struct share {
+    pst_heap_node_t node; /* in route->shares while it has active flows */
+    pst_link_t of_route;
+    struct tenant *tenant;
+    route_t *route;
+    uint8_t priority;
+    uint32_t refs;        /* flows */
+    pst_heap_t flows;     /* active ones, by their batch's work */
+};
+
+/* Whose batches they are. */
+typedef struct tenant {
+    char *name;
+    double work;          /* tokens sent, older ones for less */
+    uint32_t batches;     /* that are its; with the last it is forgotten */
+    uint32_t flows;       /* active */
+} tenant_t;
 
 /* What the submitter says of one job, while its pack is open. */
 typedef struct slot {
+    uint64_t prefix;       /* of the prompt's beginning; 0: none worth keeping together */
     uint32_t input;        /* estimated tokens */
     uint32_t output_limit; /* tokens; 0: the request names none */
 } slot_t;
@@ -203,6 +303,8 @@ struct job {
     uint8_t given_up;     /* bits of the route's models that failed it */
     uint8_t state;
     bool remembered;      /* the store has a RETRY of it */
+    bool held;            /* READY, and waits for the first job of its prompt's beginning */
+    beginning_t *leads;   /* RUNNING as that first job */
     uint32_t endpoint;    /* RUNNING: where; else the last one, to be avoided; NONE */
     struct worker *worker;/* RUNNING */
     tokens_t reserved;    /* none: adopted after a restart */
@@ -270,17 +372,27 @@ struct append {
     pst_link_t link;      /* in core->gathered until it is sent, then in segment->sent */
 };
 
-typedef enum flow_state { FLOW_IDLE, FLOW_ACTIVE, FLOW_BLOCKED, FLOW_LOADING } flow_state_t;
+typedef enum flow_state {
+    FLOW_IDLE,     /* nothing to send */
+    FLOW_ACTIVE,
+    FLOW_LOADING,  /* its next pack is being read back */
+    FLOW_BUDGET,   /* what the batch may cost is reserved by calls in flight */
+    FLOW_HELD,     /* too many of its jobs wait for the first of their beginning */
+} flow_state_t;
 
 struct flow {
     batch_t *batch;
-    route_t *route;
+    route_t *base;        /* the packs' route */
+    route_t *route;       /* the same, less what its jobs have given up, or with the batch's plan */
+    share_t *share;
+    pst_heap_node_t node; /* in share->flows while ACTIVE */
     uint32_t head, tail;  /* packs with fresh jobs; NONE */
     pst_link_t ready;     /* records to run now */
-    pst_link_t place;     /* ring or blocked list */
     pst_link_t of_batch;
     flow_state_t state;
-    int64_t deficit;
+    uint64_t left;        /* of its packs' jobs: not sent yet */
+    int64_t quantum;      /* tokens left of its turn */
+    char key[21];
 };
 
 typedef enum batch_state {
@@ -304,7 +416,13 @@ struct batch {
     segment_t **segments;
     uint32_t segments_n, segments_cap;
     pst_link_t flows;
+    uint32_t flows_active;
+    tenant_t *tenant;
+    double work;          /* as tenant_t.work */
     uint64_t cost_reserved, cost_spent;
+    uint32_t held;        /* its jobs that are */
+    bool budget_waited;   /* flows of it are in FLOW_BUDGET */
+    bool hold_waited;     /* flows of it are in FLOW_HELD */
     uint32_t drain_next;  /* pack to finish next */
     uint32_t drain_loads;
     pst_link_t draining;  /* in core->draining while it is */
@@ -338,7 +456,10 @@ struct pst_core {
     pst_core_opts_t opts;
     bool go, store_up, more;
     pst_ns_t configured_at;
-    uint32_t blocked;     /* flows that wait for an endpoint */
+    uint32_t parkings;    /* counts every parking and every end of one */
+    double inflation;     /* what a token sent now counts in `work` */
+    double inflation_base;
+    pst_ns_t inflated_at; /* when it was inflation_base */
     uint32_t step_jobs;   /* jobs this step has sent or ended so far */
     uint64_t store_used, store_max;
     pst_heap_t timers;
@@ -349,15 +470,21 @@ struct pst_core {
     pst_map_t routes_by_key;
     pst_map_t models_by_name;   /* names past 40 bytes by their hash */
     pst_map_t endpoints_by_name;
+    pst_map_t tenants;
+    pst_map_t flows;      /* by batch, route and what was given up */
+    pst_map_t beginnings; /* prefix.c */
+    pst_link_t beginnings_used; /* the latest last */
     route_t **routes;
     uint32_t routes_n, routes_cap;
+    uint32_t routes_free; /* no number below it is free */
     provider_t **providers;
     uint32_t providers_n;
     endpoint_t **endpoints;
     uint32_t endpoints_n, endpoints_cap;
     model_t **models;
     uint32_t models_n;
-    pst_link_t ring[PST_PRIORITY_COUNT];
+    pst_heap_t ready;     /* routes, by whose turn is next */
+    pst_link_t awake;     /* places */
     pst_link_t open;      /* live packs that hold bytes, least recently used first */
     uint64_t open_bytes;
     pst_link_t gathered;  /* appends that want to be sent */
@@ -435,15 +562,40 @@ void pack_make_room(pst_core_t *c, const pack_t *keep);
 void pack_forget_worker(pst_core_t *c, pst_peer_t peer);
 job_t *pack_record(const pack_t *p, uint16_t slot);
 
-/* sched.c: fair turns and dispatch */
-flow_t *sched_flow(pst_core_t *c, batch_t *b, route_t *r);
+/* fair.c: whose turn is next */
+void fair_age(pst_core_t *c);                    /* once a step */
+/* Counted by batches. */
+tenant_t *fair_tenant(pst_core_t *c, pst_view_t name);
+void fair_tenant_put(pst_core_t *c, tenant_t *t);
+/* Counted by flows. */
+share_t *fair_join(route_t *r, tenant_t *t, uint8_t priority);
+void fair_part(share_t *s);
+void fair_enter(flow_t *f);                      /* it has something to send */
+void fair_leave(flow_t *f);
+void fair_count(pst_core_t *c, flow_t *f, uint64_t tokens);
+route_t *fair_route(pst_core_t *c);              /* of those that are ready; NULL: none */
+share_t *fair_share(route_t *r);                 /* NULL: no active flow */
+flow_t *fair_flow(share_t *s);
+bool fair_turn(route_t *r, uint64_t *ret_key);   /* key of its next turn, the least first; false: no active flow */
+
+/* place.c: waiting for capacity */
+void place_init(place_t *p, provider_t *provider, endpoint_t *endpoint);
+void place_release(place_t *p);
+void place_wait(pst_core_t *c, candidate_t *k, place_t *p);
+void place_leave(candidate_t *k);                /* into no heap */
+void place_wake(pst_core_t *c, place_t *p);      /* it may have room */
+void place_let_go(pst_core_t *c);                /* of each place that was woken one candidate */
+void place_pass_on(pst_core_t *c, route_t *r);
+
+/* sched.c: turns and dispatch */
 void sched_add_pack(pst_core_t *c, batch_t *b, uint32_t pack);
 void sched_activate(pst_core_t *c, flow_t *f);
-void sched_unblock(pst_core_t *c, route_t *r);
 void sched_remove_flows(pst_core_t *c, batch_t *b);
 void sched_ready(pst_core_t *c, job_t *j);       /* a record that may run now */
 void sched_loaded(pst_core_t *c, batch_t *b, uint32_t pack);
 void sched_resume(pst_core_t *c, batch_t *b);    /* the store has caught up */
+void sched_budget_freed(pst_core_t *c, batch_t *b);
+void sched_hold_ended(pst_core_t *c, batch_t *b); /* jobs of it are held no more */
 void sched_pump(pst_core_t *c);
 void sched_drain(pst_core_t *c);
 job_t *job_new(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot);
@@ -454,20 +606,50 @@ void job_leave_worker(pst_core_t *c, job_t *j);  /* RUNNING -> limbo; budgets re
 /* route.c: which endpoints may serve, and which one now */
 /* Counted.  known: refuse a route with a model that nothing serves. */
 route_t *route_get(pst_core_t *c, pst_url_t url, pst_view_t bytes, bool known, pst_err_t *ret_err);
+/* Counted: the same for jobs that have given up models, or with the plan of a batch (NULL: none). */
+route_t *route_variant(pst_core_t *c, const route_t *base, uint8_t given_up, batch_t *planned);
 void route_put(pst_core_t *c, route_t *r);
 void route_resolve(pst_core_t *c, route_t *r);
-/* Candidate for such a job, NULL: none can now.  given_up: models not to be used; avoid: an endpoint only to be used if
- * there is no other.  *ret_hopeless: none ever will. */
-const candidate_t *route_pick(pst_core_t *c, route_t *r, uint8_t given_up, uint32_t avoid, const slot_t *job,
-                              bool *ret_hopeless);
+void route_ready(pst_core_t *c, route_t *r);     /* if it has an active flow */
+void route_rest(pst_core_t *c, route_t *r, route_state_t state);
+void route_retry(pst_core_t *c, route_t *r);     /* ready, and every candidate is looked at again */
+void route_candidate_in(candidate_t *k);         /* it waits no more */
+
+/* A job that looks for its endpoint. */
+typedef struct pick {
+    uint32_t avoid;        /* an endpoint that is only taken if there is no other; NONE */
+    uint8_t priority;
+    const slot_t *job;
+    beginning_t *leader;   /* given back: what the job should wait for, if there is no candidate */
+} pick_t;
+/* Candidate for such a job, NULL: none can take it now. */
+candidate_t *route_pick(pst_core_t *c, route_t *r, pick_t *pick);
+/* What was picked has been sent. */
+void route_sent(pst_core_t *c, candidate_t *k, const pick_t *pick, job_t *j);
 /* given_up with the model that this endpoint was tried for. */
 uint8_t route_give_up(const route_t *r, uint8_t given_up, uint32_t endpoint);
 bool route_has_more(const route_t *r, uint8_t given_up);
+
+/* plan.c: a batch with a window, as cheaply as that allows */
+void plan_refresh(pst_core_t *c, route_t *r);
+bool plan_allows(const candidate_t *k);
+void plan_sent(candidate_t *k);
+void plan_timer(pst_core_t *c, route_t *r);
+
+/* prefix.c: jobs whose prompts begin alike */
+beginning_t *beginning_find(pst_core_t *c, uint32_t endpoint, uint64_t prefix); /* NULL: not cached there, as far as is known */
+bool beginning_leads(const beginning_t *b);      /* its first job is being answered */
+void beginning_sent(pst_core_t *c, uint32_t endpoint, uint64_t prefix, job_t *j);
+void beginning_hold(beginning_t *b, job_t *j);
+void beginning_answered(pst_core_t *c, job_t *j); /* j leads, and has its answer */
+void beginning_failed(pst_core_t *c, job_t *j);
+void beginning_free_all(pst_core_t *c);
 
 /* estimate.c: how many tokens a call will take */
 tokens_t estimate_tokens(const endpoint_t *e, const slot_t *s);
 /* Those of them that the provider counts against its limits when the call begins. */
 tokens_t estimate_counted(const provider_t *p, const endpoint_t *e, tokens_t t);
+double estimate_output(const endpoint_t *e, double unknown); /* what answers take on average */
 void estimate_learn(endpoint_t *e, uint32_t estimated, const pst_outcome_t *o);
 double estimate_ratio(const endpoint_t *e); /* real input tokens to estimated ones */
 
@@ -487,9 +669,11 @@ void endpoint_config(pst_core_t *c, const pst_core_config_t *config);
 uint32_t endpoint_find(const pst_core_t *c, const pst_endpoint_name_t *n); /* NONE */
 uint32_t endpoint_intern(pst_core_t *c, const pst_endpoint_name_t *n);     /* also of endpoints no longer configured */
 endpoint_t *endpoint_for_passthrough(pst_core_t *c, pst_view_t name);      /* "<provider>/<upstream>" */
-bool endpoint_ready(const pst_core_t *c, const endpoint_t *e);
-void endpoint_wake(pst_core_t *c, endpoint_t *e);
-void provider_wake(pst_core_t *c, provider_t *p);
+/* May one call more begin, of such a priority, for all that is counted here? */
+bool endpoint_free(const pst_core_t *c, const endpoint_t *e, uint8_t priority);
+bool provider_free(const pst_core_t *c, const provider_t *p, uint8_t priority);
+void endpoint_widen(endpoint_t *e);
+bucket_t *endpoint_bucket(pst_core_t *c, endpoint_t *e); /* made if there is none */
 void endpoint_throttle(pst_core_t *c, endpoint_t *e, uint64_t wait_ms, bool whole_provider);
 void endpoint_park(pst_core_t *c, endpoint_t *e, uint8_t cause, uint64_t wait_ms, bool whole_provider);
 void endpoint_failed(pst_core_t *c, endpoint_t *e, uint8_t cause);
@@ -500,14 +684,32 @@ pst_endpoint_name_t endpoint_name(const pst_core_t *c, uint32_t id);
 void endpoint_free_all(pst_core_t *c);
 
 /* limit.c: budgets leased from the store */
-bucket_t *bucket_new(const char *name, const uint64_t limit[PST_RATE_COUNT]);
-void bucket_set(bucket_t *b, const uint64_t limit[PST_RATE_COUNT]);
-bool bucket_has(pst_core_t *c, bucket_t *b, tokens_t t); /* asks the store for more if not */
+#define BUCKET_NAME_MAX (2 * PST_NAME_BYTES_MAX + 2)
+bucket_t *bucket_new(const char *name, place_t *place);
+void bucket_free(bucket_t *b); /* NULL-safe */
+void bucket_set(bucket_t *b, const uint64_t limit[PST_RATE_COUNT]); /* as configured */
+bool bucket_has(pst_core_t *c, bucket_t *b, tokens_t t); /* if not, its place is woken when it may */
+bool bucket_may(pst_core_t *c, bucket_t *b);             /* the same of the smallest call */
 void bucket_spend(pst_core_t *c, bucket_t *b, tokens_t t);
-void bucket_settle(bucket_t *b, tokens_t reserved, tokens_t real);
-void bucket_unspend(bucket_t *b, tokens_t reserved);
+void bucket_settle(pst_core_t *c, bucket_t *b, tokens_t reserved, tokens_t real);
+void bucket_unspend(pst_core_t *c, bucket_t *b, tokens_t reserved);
 void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a);
 void bucket_timer(pst_core_t *c, bucket_t *b);
+void bucket_learn(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t limit, source_t source);
+void bucket_left(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t left);
+void bucket_rate(bucket_t *b, double a_second); /* of requests, as refusals teach */
+void bucket_keep(pst_core_t *c, bucket_t *b);   /* what was learned, if it is news */
+uint64_t bucket_used(const pst_core_t *c, bucket_t *b, pst_rate_t rate); /* in the last minute */
+void bucket_restore(pst_core_t *c, pst_view_t name, const uint64_t limit[PST_RATE_COUNT],
+                    const uint8_t source[PST_RATE_COUNT]);
+
+/* learn.c: limits that nobody names */
+void learn_start(const pst_core_t *c, endpoint_t *e);  /* a call begins */
+void learn_refused(pst_core_t *c, endpoint_t *e, pst_ns_t started, uint64_t wait_ms);
+void learn_answered(endpoint_t *e);
+void learn_held_back(pst_core_t *c, bucket_t *b);      /* a job waits for the rate */
+void learn_restore(pst_core_t *c, bucket_t *b);
+void learn_end(bucket_t *b);
 
 /* worker.c */
 void worker_on_hello(pst_core_t *c, const pst_event_t *ev);

@@ -1,17 +1,36 @@
-/* limit.c - rate budgets.  The counters are the store's (one atomic call takes from all rates or from none, and says
- * how long to wait); the core leases slices of about SLICE_TIME, so that no job costs a round trip.  A slice that lies
- * unused is given back.  A job spends what it is expected to take when it is sent and is settled by the usage of its
- * answer; what was spent too much is paid back out of the next slice. */
+/* limit.c - rate budgets.
+ *
+ * The counters are the store's (one atomic call takes from all rates or from none, and says how long to wait); the core
+ * leases slices of about SLICE_TIME ahead of need, so that no job costs a round trip, and gives back a slice that lies
+ * unused.  A job spends what it is expected to take when it is sent and is settled by the usage of its answer; what
+ * was spent too much is paid back out of the next slice.
+ *
+ * A slice is not spent at once but at the pace of its rate: many providers count by the second, whatever they call the
+ * limit, and a burst of a tenth of a minute's requests would meet refusals there.  The pace is a hundredth below
+ * the limit, which keeps an even flow within windows of a second.
+ *
+ * What limits there are: configured ones; those that a provider's headers name; else, for requests, what its refusals have
+ * taught (learn.c).  What was learned is kept in the store, so that a restart need not find it out again. */
 #include "core/internal.h"
 
-#define DAY_SLICES 1000 /* into which a day's requests are cut */
+#define DAY_SLICES 1000     /* into which a day's requests are cut */
+#define SLICE_REQUESTS_MIN 16 /* a round trip costs Redis some 15 us: a sixteenth of it a job */
+#define PACE_SHARE 0.99     /* of a limit */
+#define BURST_SHARE 0.02    /* of a second's requests: what may be caught up with at once, when the broker was busy elsewhere */
+#define KEEP_EVERY (10 * PST_SEC) /* at most so often a bucket's learned limits are stored */
+
+static bool is_tokens(int rate)
+{
+    return rate == PST_RATE_INPUT || rate == PST_RATE_OUTPUT || rate == PST_RATE_TOKENS;
+}
 
 /* So much of a rate is leased ahead, beyond what is needed. */
 static uint64_t slice_of(const bucket_t *b, int rate)
 {
     if (rate == PST_RATE_DAILY)
         return b->limit[rate] / DAY_SLICES;
-    return b->limit[rate] * (SLICE_TIME / PST_MS) / 60000;
+    uint64_t slice = b->limit[rate] * (SLICE_TIME / PST_MS) / 60000;
+    return rate == PST_RATE_REQUESTS ? PST_MAX(slice, SLICE_REQUESTS_MIN) : slice;
 }
 
 static uint64_t cap_of(uint64_t limit, int rate)
@@ -20,7 +39,7 @@ static uint64_t cap_of(uint64_t limit, int rate)
         return 0;
     switch ((pst_rate_t)rate) {
     case PST_RATE_REQUESTS:
-        return PST_MAX(limit / 60, 1); /* a second's worth: many providers count by the second */
+        return PST_MAX(limit / 60, SLICE_REQUESTS_MIN); /* a second's worth, or a slice */
     case PST_RATE_INPUT:
     case PST_RATE_OUTPUT:
     case PST_RATE_TOKENS:
@@ -32,22 +51,51 @@ static uint64_t cap_of(uint64_t limit, int rate)
     return limit;
 }
 
+/* What the pace may have saved up. */
+static double burst_of(const bucket_t *b, int rate)
+{
+    double second = (double)b->limit[rate] / 60;
+    return rate == PST_RATE_REQUESTS ? 1 + second * BURST_SHARE : PST_MAX(second, 1.0);
+}
+
+static void put_limit(bucket_t *b, int rate, uint64_t limit, source_t source)
+{
+    bool fresh = b->limit[rate] == 0;
+    b->limit[rate] = limit;
+    b->source[rate] = (uint8_t)source;
+    b->cap[rate] = cap_of(limit, rate);
+    b->pace[rate] = fresh ? burst_of(b, rate) : PST_MIN(b->pace[rate], burst_of(b, rate));
+}
+
 void bucket_set(bucket_t *b, const uint64_t limit[PST_RATE_COUNT])
 {
     for (int i = 0; i < PST_RATE_COUNT; i++) {
-        b->limit[i] = limit[i];
-        b->cap[i] = cap_of(limit[i], i);
+        bool was_configured = b->configured[i] > 0;
+        b->configured[i] = limit[i];
+        if (limit[i] || was_configured)
+            put_limit(b, i, limit[i], SOURCE_CONFIGURED);
     }
+    if (limit[PST_RATE_REQUESTS])
+        learn_end(b);
 }
 
-bucket_t *bucket_new(const char *name, const uint64_t limit[PST_RATE_COUNT])
+bucket_t *bucket_new(const char *name, place_t *place)
 {
     bucket_t *b = pst_calloc(1, sizeof *b);
     pst_heap_node_init(&b->timer.node);
     b->timer.kind = TIMER_BUCKET;
     b->name = pst_strdup_view(pst_view_str(name));
-    bucket_set(b, limit);
+    b->place = place;
     return b;
+}
+
+void bucket_free(bucket_t *b)
+{
+    if (!b)
+        return;
+    learn_end(b);
+    free(b->name);
+    free(b);
 }
 
 static pst_store_op_t *limit_op(pst_core_t *c, pst_store_op_type_t type, const bucket_t *b, op_t **op)
@@ -75,10 +123,7 @@ static int64_t part_of(const bucket_t *b, int rate, tokens_t t)
     return (int64_t)PST_MIN(parts[rate], b->cap[rate]);
 }
 
-static bool is_tokens(int rate)
-{
-    return rate == PST_RATE_INPUT || rate == PST_RATE_OUTPUT || rate == PST_RATE_TOKENS;
-}
+/* ---- the lease ------------------------------------------------------------------------------------------------------ */
 
 /* What is missing, at most a bucket. */
 static uint64_t up_to(int64_t want, int64_t have, uint64_t cap)
@@ -86,34 +131,139 @@ static uint64_t up_to(int64_t want, int64_t have, uint64_t cap)
     return want > have ? PST_MIN((uint64_t)(want - have), cap) : 0;
 }
 
-static void take(pst_core_t *c, bucket_t *b, tokens_t t)
+/* For a job at once, or, with parts of 0, ahead of need. */
+static void take(pst_core_t *c, bucket_t *b, const int64_t part[PST_RATE_COUNT])
 {
-    if (b->taking || c->now < b->wait_until)
+    if (b->taking || c->now < b->ask_at)
         return;
     op_t *op;
     pst_store_op_t *s = limit_op(c, PST_STORE_LIMIT_TAKE, b, &op);
     op->bucket = b;
     b->taking = true;
     for (int i = 0; i < PST_RATE_COUNT; i++) {
-        int64_t need = part_of(b, i, t), ahead = need + (int64_t)slice_of(b, i);
-        s->u.limit.rate[i].least = up_to(need, b->have[i], b->cap[i]);
+        int64_t ahead = part[i] + (int64_t)slice_of(b, i);
+        s->u.limit.rate[i].least = up_to(part[i], b->have[i], b->cap[i]);
         s->u.limit.rate[i].amount = up_to(ahead, b->have[i], b->cap[i]);
     }
 }
 
+static void wake_at(pst_core_t *c, bucket_t *b, pst_ns_t at)
+{
+    if (!pst_heap_has(&b->timer.node) || b->timer.node.key > at)
+        core_timer(c, &b->timer, at);
+}
+
+/* Half of a slice is left: the next is asked for while that is spent. */
+static void take_ahead(pst_core_t *c, bucket_t *b)
+{
+    static const int64_t none[PST_RATE_COUNT];
+    bool low = false;
+    for (int i = 0; i < PST_RATE_COUNT; i++)
+        low = low || (b->limit[i] && b->have[i] < (int64_t)slice_of(b, i) / 2);
+    if (low)
+        take(c, b, none);
+}
+
+static bool leased(pst_core_t *c, bucket_t *b, tokens_t t)
+{
+    int64_t part[PST_RATE_COUNT];
+    bool enough = true;
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        part[i] = part_of(b, i, t);
+        enough = enough && (!b->limit[i] || b->have[i] >= part[i]);
+    }
+    if (enough)
+        return true;
+    take(c, b, part);
+    if (!b->taking)
+        wake_at(c, b, b->ask_at);
+    return false;
+}
+
+/* ---- the pace ------------------------------------------------------------------------------------------------------- */
+
+static double a_second(const bucket_t *b, int rate)
+{
+    return (double)b->limit[rate] / 60 * PACE_SHARE;
+}
+
+static void keep_pace(const pst_core_t *c, bucket_t *b)
+{
+    double passed = (double)pst_ns_since(c->now, b->paced_at) / (double)PST_SEC;
+    if (passed <= 0)
+        return;
+    b->paced_at = c->now;
+    for (int i = 0; i < PST_RATE_DAILY; i++)
+        if (b->limit[i] && b->pace[i] < burst_of(b, i))
+            b->pace[i] = PST_MIN(b->pace[i] + passed * a_second(b, i), burst_of(b, i));
+}
+
+/* How long until so much may be sent. */
+static pst_ns_t pace_wait(const bucket_t *b, const int64_t part[PST_RATE_COUNT])
+{
+    double wait = 0;
+    for (int i = 0; i < PST_RATE_DAILY; i++) {
+        double need = PST_MIN((double)part[i], burst_of(b, i)) - b->pace[i];
+        if (b->limit[i] && need > 1e-9)
+            wait = PST_MAX(wait, need / a_second(b, i));
+    }
+    return (pst_ns_t)(wait * (double)PST_SEC + 0.999);
+}
+
+void bucket_rate(bucket_t *b, double a_second)
+{
+    uint64_t limit = (uint64_t)(a_second * 60 / PACE_SHARE + 0.5);
+    limit = PST_MAX(limit, 1);
+    if (limit != b->limit[PST_RATE_REQUESTS])
+        put_limit(b, PST_RATE_REQUESTS, limit, SOURCE_REFUSALS);
+}
+
+static bool in_pace(pst_core_t *c, bucket_t *b, tokens_t t)
+{
+    int64_t part[PST_RATE_COUNT];
+    for (int i = 0; i < PST_RATE_COUNT; i++)
+        part[i] = part_of(b, i, t);
+    keep_pace(c, b);
+    pst_ns_t wait = pace_wait(b, part);
+    if (!wait)
+        return true;
+    learn_held_back(c, b);
+    wake_at(c, b, pst_ns_add(c->now, wait));
+    return false;
+}
+
 bool bucket_has(pst_core_t *c, bucket_t *b, tokens_t t)
 {
-    if (!b)
-        return true;
-    if (c->now < b->wait_until)
-        return false;
-    for (int i = 0; i < PST_RATE_COUNT; i++) {
-        if (b->limit[i] && b->have[i] < part_of(b, i, t)) {
-            take(c, b, t);
-            return false;
-        }
-    }
-    return true;
+    return !b || (in_pace(c, b, t) && leased(c, b, t));
+}
+
+bool bucket_may(pst_core_t *c, bucket_t *b)
+{
+    return bucket_has(c, b, (tokens_t){1, 1});
+}
+
+/* ---- spending and getting back ----------------------------------------------------------------------------------------- */
+
+/* Slots that have begun since the last look are empty. */
+static void roll(const pst_core_t *c, bucket_t *b)
+{
+    uint64_t slot = c->now / USED_SLOT;
+    uint64_t fresh = PST_MIN(slot - b->used_slot, USED_SLOTS);
+    for (uint64_t k = 0; k < fresh; k++)
+        for (int i = 0; i < PST_RATE_COUNT; i++)
+            b->used[i][(slot - k) % USED_SLOTS] = 0;
+    b->used_slot = slot;
+}
+
+/* What comes back was mostly spent in a slot before: then that of now is empty at least. */
+static void count_used(const pst_core_t *c, bucket_t *b, int rate, int64_t amount)
+{
+    roll(c, b);
+    uint64_t *u = &b->used[rate][b->used_slot % USED_SLOTS];
+    if (amount >= 0)
+        *u += (uint64_t)amount;
+    else
+        *u -= PST_MIN(*u, (uint64_t)-amount);
 }
 
 void bucket_spend(pst_core_t *c, bucket_t *b, tokens_t t)
@@ -121,54 +271,53 @@ void bucket_spend(pst_core_t *c, bucket_t *b, tokens_t t)
     if (!b)
         return;
     b->used_at = c->now;
-    for (int i = 0; i < PST_RATE_COUNT; i++)
-        b->have[i] -= part_of(b, i, t);
-    if (!pst_heap_has(&b->timer.node))
-        core_timer(c, &b->timer, pst_ns_add(c->now, SLICE_IDLE));
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        int64_t part = part_of(b, i, t);
+        b->have[i] -= part;
+        b->pace[i] -= (double)part;
+        if (part)
+            count_used(c, b, i, part);
+    }
+    take_ahead(c, b);
+    wake_at(c, b, pst_ns_add(c->now, SLICE_IDLE));
 }
 
-/* No bucket holds more than its cap, here as little as in the store. */
-static void put_back(bucket_t *b, int rate, int64_t amount)
+/* Not cut to what a bucket holds: it was taken from it before, and the provider gives it back too. */
+static void put_back(const pst_core_t *c, bucket_t *b, int rate, int64_t amount)
 {
-    b->have[rate] = PST_MIN(b->have[rate] + amount, (int64_t)b->cap[rate]);
+    b->have[rate] += amount;
+    b->pace[rate] += (double)amount;
+    if (amount)
+        count_used(c, b, rate, -amount);
 }
 
-void bucket_settle(bucket_t *b, tokens_t reserved, tokens_t real)
+void bucket_settle(pst_core_t *c, bucket_t *b, tokens_t reserved, tokens_t real)
 {
     for (int i = 0; b && i < PST_RATE_COUNT; i++)
-        if (is_tokens(i))
-            put_back(b, i, part_of(b, i, reserved) - part_of(b, i, real));
+        if (is_tokens(i) && b->limit[i])
+            put_back(c, b, i, part_of(b, i, reserved) - part_of(b, i, real));
 }
 
-void bucket_unspend(bucket_t *b, tokens_t reserved)
+void bucket_unspend(pst_core_t *c, bucket_t *b, tokens_t reserved)
 {
     for (int i = 0; b && i < PST_RATE_COUNT; i++)
-        put_back(b, i, part_of(b, i, reserved));
-}
-
-static void wake_users(pst_core_t *c, const bucket_t *b)
-{
-    for (uint32_t i = 0; i < c->providers_n; i++)
-        if (c->providers[i]->bucket == b)
-            provider_wake(c, c->providers[i]);
-    for (uint32_t i = 0; i < c->endpoints_n; i++)
-        if (c->endpoints[i]->bucket == b)
-            endpoint_wake(c, c->endpoints[i]);
+        if (b->limit[i])
+            put_back(c, b, i, part_of(b, i, reserved));
 }
 
 void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a)
 {
     b->taking = false;
     if (a->err != PST_OK || a->refused) {
-        b->wait_until = pst_ns_add(c->now, PST_MAX(a->wait_ms, 1) * PST_MS);
-        core_timer(c, &b->timer, b->wait_until);
+        b->ask_at = pst_ns_add(c->now, PST_MAX(a->wait_ms, 1) * PST_MS);
+        wake_at(c, b, b->ask_at);
         return;
     }
     for (int i = 0; i < PST_RATE_COUNT; i++)
         b->have[i] += (int64_t)a->granted[i];
     b->used_at = c->now;
-    core_timer(c, &b->timer, pst_ns_add(c->now, SLICE_IDLE));
-    wake_users(c, b);
+    wake_at(c, b, pst_ns_add(c->now, SLICE_IDLE));
+    place_wake(c, b->place);
 }
 
 static void give_back(pst_core_t *c, bucket_t *b)
@@ -187,14 +336,82 @@ static void give_back(pst_core_t *c, bucket_t *b)
 
 void bucket_timer(pst_core_t *c, bucket_t *b)
 {
-    if (b->wait_until && c->now >= b->wait_until) {
-        b->wait_until = 0;
-        wake_users(c, b);
-    }
+    place_wake(c, b->place);
     if (b->taking)
         return;
     if (pst_ns_since(c->now, b->used_at) < SLICE_IDLE)
-        core_timer(c, &b->timer, pst_ns_add(b->used_at, SLICE_IDLE));
+        wake_at(c, b, pst_ns_add(b->used_at, SLICE_IDLE));
     else
         give_back(c, b);
+}
+
+/* ---- what is learned --------------------------------------------------------------------------------------------------- */
+
+void bucket_keep(pst_core_t *c, bucket_t *b)
+{
+    bool changed = false;
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        uint64_t learned = b->source[i] == SOURCE_CONFIGURED ? 0 : b->limit[i], was = b->kept[i];
+        uint64_t apart = learned > was ? learned - was : was - learned;
+        changed = changed || apart > was / 10;
+    }
+    if (!changed || (b->kept_at && pst_ns_since(c->now, b->kept_at) < KEEP_EVERY))
+        return;
+    b->kept_at = c->now;
+    pst_store_op_t *s = limit_op(c, PST_STORE_LIMIT_KEEP, b, NULL);
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        b->kept[i] = b->source[i] == SOURCE_CONFIGURED ? 0 : b->limit[i];
+        s->u.limit.rate[i].limit = b->kept[i];
+        s->u.limit.rate[i].amount = b->source[i];
+    }
+}
+
+void bucket_learn(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t limit, source_t source)
+{
+    if (b->configured[rate] || limit == 0)
+        return;
+    if (limit != b->limit[rate] || b->source[rate] != source)
+        put_limit(b, (int)rate, limit, source);
+    bucket_keep(c, b);
+}
+
+/* A provider's own count of what is left: others may use the account too. */
+void bucket_left(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t left)
+{
+    if (!b->limit[rate] || rate == PST_RATE_DAILY)
+        return;
+    keep_pace(c, b);
+    b->pace[rate] = PST_MIN(b->pace[rate], (double)left);
+}
+
+uint64_t bucket_used(const pst_core_t *c, bucket_t *b, pst_rate_t rate)
+{
+    uint64_t sum = 0;
+    roll(c, b);
+    for (int i = 0; i < USED_SLOTS; i++)
+        sum += b->used[rate][i];
+    return sum;
+}
+
+void bucket_restore(pst_core_t *c, pst_view_t name, const uint64_t limit[PST_RATE_COUNT],
+                    const uint8_t source[PST_RATE_COUNT])
+{
+    const char *slash = name.n ? memchr(name.p, '/', name.n) : NULL;
+    if (!slash)
+        return;
+    size_t n = (size_t)(slash - name.p);
+    pst_endpoint_name_t e = {pst_view(name.p, n), pst_view(slash + 1, name.n - n - 1)};
+    uint32_t id = endpoint_find(c, &e);
+    if (id == NONE)
+        return;
+    bucket_t *b = endpoint_bucket(c, c->endpoints[id]);
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        if (b->configured[i] || !limit[i] || source[i] == SOURCE_CONFIGURED)
+            continue;
+        put_limit(b, i, limit[i], (source_t)source[i]);
+        b->kept[i] = limit[i];
+        c->endpoints[id]->window = 0;
+    }
+    if (b->source[PST_RATE_REQUESTS] == SOURCE_REFUSALS && b->limit[PST_RATE_REQUESTS])
+        learn_restore(c, b);
 }

@@ -518,9 +518,9 @@ static void settle_budgets(pst_core_t *c, const news_t *n)
         real.input -= PST_MIN(o->cached_tokens, real.input);
     for (int i = 0; i < 2; i++) {
         if (o->verdict == PST_VERDICT_RETURNED)
-            bucket_unspend(both[i], n->job->reserved);
+            bucket_unspend(c, both[i], n->job->reserved);
         else if (o->input_tokens || o->output_tokens || o->verdict != PST_VERDICT_RETRY)
-            bucket_settle(both[i], n->job->reserved, real); /* else: a lost call may have been counted in full */
+            bucket_settle(c, both[i], n->job->reserved, real); /* else: a lost call may have been counted in full */
     }
 }
 
@@ -568,12 +568,15 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
         on_late(c, n);
         return;
     }
+    pst_ns_t started = j->started;
     bool of_old_configuration = j->started < c->configured_at; /* what parked it may be mended */
     count_call(c, n);
     if (j->reserved.input || j->reserved.output) {
         settle_budgets(c, n);
         estimate_learn(c->endpoints[n->endpoint], j->estimate, o);
     }
+    if (j->leads && o->verdict == PST_VERDICT_DONE)
+        beginning_answered(c, j);
     job_leave_worker(c, j);
     j->endpoint = n->endpoint;
     if (n->batch->drain != PST_DRAIN_NONE && o->verdict != PST_VERDICT_DONE && o->verdict != PST_VERDICT_FINAL) {
@@ -583,6 +586,8 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
     switch ((pst_verdict_t)o->verdict) {
     case PST_VERDICT_DONE:
         endpoint_worked(c, c->endpoints[n->endpoint]);
+        endpoint_widen(c->endpoints[n->endpoint]);
+        learn_answered(c->endpoints[n->endpoint]);
         end_with_answer(c, n, PST_JOB_COMPLETED, PST_CAUSE_NONE);
         break;
     case PST_VERDICT_FINAL:
@@ -593,6 +598,8 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
         break;
     case PST_VERDICT_THROTTLE:
         c->count.throttles++;
+        if (!o->whole_provider)
+            learn_refused(c, c->endpoints[n->endpoint], started, o->wait_ms);
         endpoint_throttle(c, c->endpoints[n->endpoint], o->wait_ms, o->whole_provider);
         put_back(c, n);
         break;

@@ -107,6 +107,10 @@ void restore_on(pst_core_t *c, const pst_restored_t *r)
         restore_batch(c, r);
         return;
     }
+    if (r->type == PST_RESTORED_LIMITS) {
+        bucket_restore(c, r->u.limits.name, r->u.limits.limit, r->u.limits.source);
+        return;
+    }
     batch_t *b = batch_find(c, &r->batch);
     PST_ASSERT(b && !c->go);
     switch (r->type) {
@@ -126,6 +130,7 @@ void restore_on(pst_core_t *c, const pst_restored_t *r)
         restore_end(c, b);
         break;
     case PST_RESTORED_BATCH:
+    case PST_RESTORED_LIMITS:
         break;
     }
 }

@@ -1,15 +1,18 @@
 /* route.c - which endpoints may serve a job, and which one does now.
  *
- * A route is what all jobs of a pack wish, in OpenRouter's words; equal wishes share one.  Its candidates are found when
- * it is first seen and after each reload, and put in order anew each second; the choice among them falls when a job is
- * about to be sent, never earlier:
+ * A route is what all jobs of a pack wish, in OpenRouter's words; equal wishes share one.  Jobs that have given up some of
+ * its models have a route of their own, and so has a batch with a window, whose plan it keeps (plan.c).  A route's
+ * candidates are found when it is first seen and after each reload, and put in order anew each second; the choice among
+ * them falls when a job is about to be sent, never earlier:
  *   models in the user's order; a fallback model only when every endpoint of the models before it is parked, or the job
  *     has failed there (with `partition: none` the endpoints of all models stand in one line);
  *   the user's `order`, then all others;
- *   by uptime, then those that meet the preferred speeds before those that do not;
- *   the first of these that can take a job now: with `sort` the cheapest for this very job, or the fastest; else a
- *     smooth weighted round robin by 1/price^2 of what this job is expected to cost (OpenRouter's rule), so that the
- *     cheaper ones come first and the shares are exact over any stretch. */
+ *   by uptime, then those that meet the preferred speeds before those that do not: so far they make groups;
+ *   within a group the first that can take a job now: with `sort` the cheapest for this very job, or the fastest; else in
+ *     turns, of which one takes the more the more this job costs there, by the square (OpenRouter's 1/price^2), so that
+ *     the cheaper ones come first and the shares are exact over any stretch.
+ * A candidate that cannot take a job leaves its group until there is room again (place.c), so that a choice costs
+ * the same however many endpoints are busy. */
 #include "core/internal.h"
 
 #define RANKS_KEEP PST_SEC
@@ -84,22 +87,6 @@ static bool wish_allows(const pst_core_t *c, const route_t *r, const endpoint_t 
     return quantization_allowed(&w->quantizations, e->quantization) && price_allowed(w, e);
 }
 
-static void link_endpoint(endpoint_t *e, uint32_t route)
-{
-    for (uint32_t i = 0; i < e->routes_n; i++)
-        if (e->routes[i] == route)
-            return;
-    core_grow(e->routes, e->routes_n, e->routes_cap);
-    e->routes[e->routes_n++] = route;
-}
-
-static void unlink_endpoint(endpoint_t *e, uint32_t route)
-{
-    for (uint32_t i = 0; i < e->routes_n; i++)
-        if (e->routes[i] == route)
-            e->routes[i--] = e->routes[--e->routes_n];
-}
-
 static bool meets(const pst_route_t *w, const standing_t *s)
 {
     for (int i = 0; s->measured && i < PST_QUANTILES; i++) {
@@ -125,50 +112,142 @@ static void rank(pst_core_t *c, const route_t *r, candidate_t *k)
 {
     const endpoint_t *e = c->endpoints[k->endpoint];
     standing_t s = health_standing(c, e);
-    k->place = (uint16_t)slug_place(c, e, &r->wish.order);
+    k->place_in_order = (uint16_t)slug_place(c, e, &r->wish.order);
     k->rank = (uint8_t)(2 * s.tier + !meets(&r->wish, &s));
-    if (k->place < r->wish.order.n)
+    if (k->place_in_order < r->wish.order.n)
         k->rank = 0; /* who names his providers takes them as they are */
     k->key = sorting_key(&r->wish, e, &s);
 }
 
 static bool same_turn(const route_t *r, const candidate_t *a, const candidate_t *b)
 {
-    return a->place == b->place && a->rank == b->rank && (r->wish.across_models || a->model == b->model);
+    return a->place_in_order == b->place_in_order && a->rank == b->rank && (r->wish.across_models || a->model == b->model);
 }
 
 static bool comes_before(const route_t *r, const candidate_t *a, const candidate_t *b)
 {
     if (!r->wish.across_models && a->model != b->model)
         return a->model < b->model;
-    if (a->place != b->place)
-        return a->place < b->place;
+    if (a->place_in_order != b->place_in_order)
+        return a->place_in_order < b->place_in_order;
     if (a->rank != b->rank)
         return a->rank < b->rank;
     return a->key < b->key;
 }
 
+/* The bits of a double that is not negative are in its order. */
+static uint64_t order_of(double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+
+static uint64_t group_key(const route_t *r, const candidate_t *k, uint32_t at)
+{
+    return r->wish.sort == PST_SORT_DEFAULT ? order_of(k->pass) : at;
+}
+
+static void groups_release(route_t *r)
+{
+    for (uint32_t i = 0; i < r->groups_n; i++)
+        pst_heap_release(&r->groups[i].ready);
+    free(r->groups);
+    r->groups = NULL;
+    r->groups_n = 0;
+}
+
+/* Candidates stand in their order: those that are equal make a group. */
+static void make_groups(route_t *r)
+{
+    groups_release(r);
+    r->groups = pst_calloc(PST_MAX(r->candidates_n, 1), sizeof *r->groups);
+    for (uint32_t i = 0; i < r->candidates_n; i++) {
+        candidate_t *k = r->candidates[i];
+        if (i == 0 || !same_turn(r, r->candidates[i - 1], k)) {
+            pst_heap_init(&r->groups[r->groups_n].ready);
+            r->groups[r->groups_n++].first = i;
+        }
+        group_t *g = &r->groups[r->groups_n - 1];
+        g->end = i + 1;
+        k->group = r->groups_n - 1;
+        if (!k->place)
+            pst_heap_set(&g->ready, &k->node, group_key(r, k, i));
+    }
+}
+
+/* In order, those alike as they stood; false if nothing has moved. */
+static bool sort_candidates(route_t *r)
+{
+    bool moved = false;
+    for (uint32_t i = 1; i < r->candidates_n; i++) {
+        candidate_t *k = r->candidates[i];
+        uint32_t at = i;
+        for (; at > 0 && comes_before(r, k, r->candidates[at - 1]); at--)
+            r->candidates[at] = r->candidates[at - 1];
+        r->candidates[at] = k;
+        moved = moved || at != i;
+    }
+    return moved;
+}
+
+static bool still_grouped(const route_t *r)
+{
+    for (uint32_t i = 1; i < r->candidates_n; i++)
+        if (same_turn(r, r->candidates[i - 1], r->candidates[i]) !=
+            (r->candidates[i - 1]->group == r->candidates[i]->group))
+            return false;
+    return r->groups != NULL;
+}
+
 static void rank_candidates(pst_core_t *c, route_t *r)
 {
     for (uint32_t i = 0; i < r->candidates_n; i++)
-        rank(c, r, &r->candidates[i]);
-    for (uint32_t i = 1; i < r->candidates_n; i++) { /* nearly in order already, and those alike stay as they are */
-        candidate_t k = r->candidates[i];
-        uint32_t at = i;
-        for (; at > 0 && comes_before(r, &k, &r->candidates[at - 1]); at--)
-            r->candidates[at] = r->candidates[at - 1];
-        r->candidates[at] = k;
-    }
+        rank(c, r, r->candidates[i]);
+    bool moved = sort_candidates(r);
+    if (moved || !still_grouped(r))
+        make_groups(r);
     r->ranked_at = c->now;
+}
+
+void route_candidate_in(candidate_t *k)
+{
+    route_t *r = k->route;
+    group_t *g = &r->groups[k->group];
+    place_leave(k);
+    k->pass = PST_MAX(k->pass, g->pass); /* it does not make up for the time it was away */
+    uint32_t at = g->first;
+    while (r->wish.sort != PST_SORT_DEFAULT && r->candidates[at] != k)
+        at++;
+    pst_heap_set(&g->ready, &k->node, group_key(r, k, at));
 }
 
 static void add_candidate(pst_core_t *c, route_t *r, uint32_t endpoint, uint8_t model, uint32_t *cap)
 {
-    if (!wish_allows(c, r, c->endpoints[endpoint]))
+    if ((r->given_up >> model & 1) || !wish_allows(c, r, c->endpoints[endpoint]))
         return;
+    candidate_t *k = pst_calloc(1, sizeof *k);
+    pst_heap_node_init(&k->node);
+    pst_link_init(&k->woken);
+    k->route = r;
+    k->endpoint = endpoint;
+    k->model = model;
+    k->allowed = -1;
     core_grow(r->candidates, r->candidates_n, *cap);
-    r->candidates[r->candidates_n++] = (candidate_t){.endpoint = endpoint, .model = model};
-    link_endpoint(c->endpoints[endpoint], r->id);
+    r->candidates[r->candidates_n++] = k;
+}
+
+static void drop_candidates(route_t *r)
+{
+    groups_release(r);
+    for (uint32_t i = 0; i < r->candidates_n; i++) {
+        place_leave(r->candidates[i]);
+        pst_link_remove(&r->candidates[i]->woken);
+        free(r->candidates[i]);
+    }
+    free(r->candidates);
+    r->candidates = NULL;
+    r->candidates_n = 0;
 }
 
 static const model_t *model_find(const pst_core_t *c, pst_view_t name)
@@ -180,11 +259,7 @@ static const model_t *model_find(const pst_core_t *c, pst_view_t name)
 
 void route_resolve(pst_core_t *c, route_t *r)
 {
-    for (uint32_t i = 0; i < r->candidates_n; i++)
-        unlink_endpoint(c->endpoints[r->candidates[i].endpoint], r->id);
-    free(r->candidates);
-    r->candidates = NULL;
-    r->candidates_n = 0;
+    drop_candidates(r);
     uint32_t cap = 0;
     for (uint32_t i = 0; i < r->wish.models.n; i++) {
         const model_t *m = model_find(c, r->wish.models.v[i]);
@@ -194,7 +269,12 @@ void route_resolve(pst_core_t *c, route_t *r)
         if (e)
             add_candidate(c, r, e->id, (uint8_t)i, &cap);
     }
+    r->caches = false;
+    for (uint32_t i = 0; i < r->candidates_n; i++)
+        r->caches = r->caches || c->endpoints[r->candidates[i]->endpoint]->caches_prompts;
     rank_candidates(c, r);
+    r->parkings = c->parkings - 1;
+    r->planned_at = 0;
 }
 
 static bool every_model_known(pst_core_t *c, const pst_route_t *w)
@@ -205,44 +285,101 @@ static bool every_model_known(pst_core_t *c, const pst_route_t *w)
     return true;
 }
 
+static void route_key(pst_url_t url, pst_view_t bytes, uint8_t given_up, const batch_t *planned, char key[33])
+{
+    memset(key, 0, 33);
+    core_key(bytes, (uint8_t)(16 + url), key);
+    key[16] = (char)given_up;
+    if (planned)
+        memcpy(key + 17, planned->id.b, 16);
+}
+
+static void route_free(route_t *r)
+{
+    pst_arena_release(&r->arena);
+    free(r->bytes);
+    free(r);
+}
+
+static uint32_t free_number(pst_core_t *c)
+{
+    uint32_t id = c->routes_free;
+    while (id < c->routes_n && c->routes[id])
+        id++;
+    if (id == c->routes_n) {
+        core_grow(c->routes, c->routes_n, c->routes_cap);
+        c->routes_n++;
+    }
+    c->routes_free = id + 1;
+    return id;
+}
+
+static void route_enlist(pst_core_t *c, route_t *r)
+{
+    r->id = free_number(c);
+    r->refs = 1;
+    c->routes[r->id] = r;
+    pst_map_set(&c->routes_by_key, r->key, sizeof r->key, r);
+    route_resolve(c, r);
+}
+
+static route_t *route_new(pst_url_t url, pst_view_t bytes)
+{
+    route_t *r = pst_calloc(1, sizeof *r);
+    pst_arena_init(&r->arena, 0);
+    pst_heap_init(&r->shares);
+    pst_link_init(&r->all_shares);
+    pst_link_init(&r->woken);
+    pst_heap_node_init(&r->node);
+    pst_heap_node_init(&r->timer.node);
+    r->timer.kind = TIMER_ROUTE;
+    r->url = (uint8_t)url;
+    r->bytes = pst_strdup_view(bytes);
+    r->bytes_n = bytes.n;
+    return r;
+}
+
 route_t *route_get(pst_core_t *c, pst_url_t url, pst_view_t bytes, bool known, pst_err_t *ret_err)
 {
-    char key[16];
-    core_key(bytes, (uint8_t)(16 + url), key);
-    route_t *r = pst_map_get(&c->routes_by_key, key, 16);
+    char key[33];
+    route_key(url, bytes, 0, NULL, key);
+    route_t *r = pst_map_get(&c->routes_by_key, key, sizeof key);
     if (r) {
         PST_ASSERT(pst_view_eq(pst_view(r->bytes, r->bytes_n), bytes)); /* a 128-bit hash does not collide */
         r->refs++;
         return r;
     }
-    r = pst_calloc(1, sizeof *r);
-    pst_arena_init(&r->arena, 0);
-    pst_link_init(&r->blocked);
-    r->bytes = pst_strdup_view(bytes);
-    r->bytes_n = bytes.n;
+    r = route_new(url, bytes);
     pst_err_t e = pst_route_decode(pst_view(r->bytes, r->bytes_n), &r->arena, &r->wish);
     if (e == PST_OK && known && !every_model_known(c, &r->wish))
         e = PST_E_MODEL_NOT_FOUND;
     if (e != PST_OK) {
         *ret_err = e;
-        pst_arena_release(&r->arena);
-        free(r->bytes);
-        free(r);
+        route_free(r);
         return NULL;
     }
-    r->url = (uint8_t)url;
-    r->refs = 1;
-    memcpy(r->key, key, 16);
-    r->id = 0;
-    while (r->id < c->routes_n && c->routes[r->id])
-        r->id++;
-    if (r->id == c->routes_n) {
-        core_grow(c->routes, c->routes_n, c->routes_cap);
-        c->routes_n++;
+    memcpy(r->key, key, sizeof key);
+    route_enlist(c, r);
+    return r;
+}
+
+route_t *route_variant(pst_core_t *c, const route_t *base, uint8_t given_up, batch_t *planned)
+{
+    char key[33];
+    pst_view_t bytes = pst_view(base->bytes, base->bytes_n);
+    route_key(base->url, bytes, given_up, planned, key);
+    route_t *r = pst_map_get(&c->routes_by_key, key, sizeof key);
+    if (r) {
+        r->refs++;
+        return r;
     }
-    c->routes[r->id] = r;
-    pst_map_set(&c->routes_by_key, key, 16, r);
-    route_resolve(c, r);
+    r = route_new(base->url, bytes);
+    pst_err_t e = pst_route_decode(pst_view(r->bytes, r->bytes_n), &r->arena, &r->wish);
+    PST_ASSERT(e == PST_OK); /* as the base's did */
+    memcpy(r->key, key, sizeof key);
+    r->given_up = given_up;
+    r->planned = planned;
+    route_enlist(c, r);
     return r;
 }
 
@@ -250,15 +387,40 @@ void route_put(pst_core_t *c, route_t *r)
 {
     if (--r->refs > 0)
         return;
-    PST_ASSERT(pst_link_empty(&r->blocked));
-    for (uint32_t i = 0; i < r->candidates_n; i++)
-        unlink_endpoint(c->endpoints[r->candidates[i].endpoint], r->id);
+    PST_ASSERT(pst_link_empty(&r->all_shares));
+    drop_candidates(r);
+    pst_heap_remove(&c->ready, &r->node);
+    pst_heap_release(&r->shares);
+    core_timer(c, &r->timer, PST_NEVER);
     c->routes[r->id] = NULL;
-    pst_map_remove(&c->routes_by_key, r->key, 16);
-    pst_arena_release(&r->arena);
-    free(r->candidates);
-    free(r->bytes);
-    free(r);
+    c->routes_free = PST_MIN(c->routes_free, r->id);
+    pst_map_remove(&c->routes_by_key, r->key, sizeof r->key);
+    route_free(r);
+}
+
+/* ---- turns -------------------------------------------------------------------------------------------------------- */
+
+void route_ready(pst_core_t *c, route_t *r)
+{
+    uint64_t key;
+    if (!fair_turn(r, &key))
+        return;
+    r->state = ROUTE_READY;
+    pst_heap_set(&c->ready, &r->node, key);
+}
+
+void route_rest(pst_core_t *c, route_t *r, route_state_t state)
+{
+    r->state = state;
+    pst_heap_remove(&c->ready, &r->node);
+}
+
+void route_retry(pst_core_t *c, route_t *r)
+{
+    for (uint32_t i = 0; i < r->candidates_n; i++)
+        if (r->candidates[i]->place)
+            route_candidate_in(r->candidates[i]);
+    route_ready(c, r);
 }
 
 pst_err_t pst_core_route_check(pst_core_t *c, pst_url_t url, pst_view_t route)
@@ -272,16 +434,11 @@ pst_err_t pst_core_route_check(pst_core_t *c, pst_url_t url, pst_view_t route)
 
 /* ---- the choice --------------------------------------------------------------------------------------------------- */
 
-static bool is_given_up(uint8_t given_up, uint8_t model)
-{
-    return given_up >> model & 1;
-}
-
 uint8_t route_give_up(const route_t *r, uint8_t given_up, uint32_t endpoint)
 {
     for (uint32_t i = 0; i < r->candidates_n; i++) {
-        const candidate_t *k = &r->candidates[i];
-        if (k->endpoint == endpoint && !is_given_up(given_up, k->model))
+        const candidate_t *k = r->candidates[i];
+        if (k->endpoint == endpoint && !(given_up >> k->model & 1))
             return (uint8_t)(given_up | 1u << k->model);
     }
     /* A reload took the endpoint away: then the first model that is left. */
@@ -291,7 +448,7 @@ uint8_t route_give_up(const route_t *r, uint8_t given_up, uint32_t endpoint)
 bool route_has_more(const route_t *r, uint8_t given_up)
 {
     for (uint32_t i = 0; i < r->candidates_n; i++)
-        if (!is_given_up(given_up, r->candidates[i].model))
+        if (!(given_up >> r->candidates[i]->model & 1))
             return true;
     return false;
 }
@@ -301,117 +458,210 @@ static bool parked(const pst_core_t *c, const endpoint_t *e)
     return e->rest.parked || c->providers[e->provider]->rest.parked;
 }
 
-/* A job that looks for its endpoint. */
 typedef struct seeker {
     pst_core_t *c;
     route_t *route;
-    uint8_t given_up;
+    pick_t *pick;
     uint32_t avoid;
-    const slot_t *job;
+    bool together;        /* endpoints that have answered this beginning come first */
 } seeker_t;
 
-static bool can_take(const seeker_t *s, const candidate_t *k)
+/* The place that lacks room for the job; NULL if it can be sent there. */
+static place_t *lacks(const seeker_t *s, const candidate_t *k)
 {
     pst_core_t *c = s->c;
     endpoint_t *e = c->endpoints[k->endpoint];
-    if (k->endpoint == s->avoid || is_given_up(s->given_up, k->model) || !endpoint_ready(c, e))
-        return false;
-    const provider_t *p = c->providers[e->provider];
-    tokens_t t = estimate_counted(p, e, estimate_tokens(e, s->job));
-    return bucket_has(c, p->bucket, t) && bucket_has(c, e->bucket, t);
+    provider_t *p = c->providers[e->provider];
+    if (!provider_free(c, p, s->pick->priority))
+        return &p->place;
+    if (!endpoint_free(c, e, s->pick->priority))
+        return &e->place;
+    if (!p->bucket && !e->bucket)
+        return NULL;
+    tokens_t t = estimate_counted(p, e, estimate_tokens(e, s->pick->job));
+    if (!bucket_has(c, p->bucket, t))
+        return &p->place;
+    return bucket_has(c, e->bucket, t) ? NULL : &e->place;
+}
+
+static bool can_take(const seeker_t *s, candidate_t *k)
+{
+    place_t *place = lacks(s, k);
+    if (place)
+        place_wait(s->c, k, place);
+    return !place;
 }
 
 static double cost_of(const seeker_t *s, const candidate_t *k)
 {
     const endpoint_t *e = s->c->endpoints[k->endpoint];
-    tokens_t t = estimate_tokens(e, s->job);
+    tokens_t t = estimate_tokens(e, s->pick->job);
     return endpoint_cost(e, t.input, 0, t.output);
 }
 
-static candidate_t *pick_spread(const seeker_t *s, candidate_t *first, candidate_t *end)
+/* It has had its turn: the next comes the later the more this one costs.  + 1 nano-USD: turns of free ones end too. */
+static void take_turn(const seeker_t *s, group_t *g, candidate_t *k)
+{
+    double cost = cost_of(s, k) + 1;
+    g->pass = k->pass;
+    k->pass += cost * cost;
+    pst_heap_set(&g->ready, &k->node, order_of(k->pass));
+}
+
+/* The first of the group that can take the job; the one to be avoided is passed over. */
+static candidate_t *pick_first(const seeker_t *s, group_t *g)
+{
+    candidate_t *aside = NULL, *found = NULL;
+    pst_heap_node_t *top;
+    while (!found && (top = pst_heap_top(&g->ready)) != NULL) {
+        candidate_t *k = PST_CONTAINER(top, candidate_t, node);
+        if (k->endpoint == s->avoid && !aside) {
+            pst_heap_remove(&g->ready, top);
+            aside = k;
+        } else if (can_take(s, k)) {
+            found = k;
+        }
+    }
+    if (aside)
+        pst_heap_set(&g->ready, &aside->node, aside->node.key);
+    return found;
+}
+
+/* Where prompts are cached, what comes with the same beginning waits for the first answer to it; it goes where that was
+ * given if it can. */
+static bool waits_for_leader(const seeker_t *s, const candidate_t *k, bool *ret_cached)
+{
+    *ret_cached = false;
+    if (!s->together || !s->c->endpoints[k->endpoint]->caches_prompts)
+        return false;
+    beginning_t *b = beginning_find(s->c, k->endpoint, s->pick->job->prefix);
+    if (!b)
+        return false;
+    *ret_cached = !beginning_leads(b);
+    if (!*ret_cached)
+        s->pick->leader = b;
+    return !*ret_cached;
+}
+
+static double measure_of(const seeker_t *s, const candidate_t *k)
+{
+    bool by_cost = s->route->planned || s->route->wish.sort == PST_SORT_PRICE;
+    return by_cost ? cost_of(s, k) : 0;
+}
+
+/* One by one: by whether the beginning is cached there, by this job's cost if that is asked for, then in turn. */
+static candidate_t *best_of(const seeker_t *s, const group_t *g)
 {
     candidate_t *best = NULL;
-    double sum = 0;
-    for (candidate_t *k = first; k < end; k++) {
-        if (!can_take(s, k))
+    double least = 0;
+    bool best_cached = false, cached;
+    for (uint32_t i = 0; i < g->ready.n; i++) {
+        candidate_t *k = PST_CONTAINER(g->ready.v[i], candidate_t, node);
+        if (k->endpoint == s->avoid || (s->route->planned && !plan_allows(k)) || waits_for_leader(s, k, &cached))
             continue;
-        double cost = cost_of(s, k);
-        double weight = 1 / ((cost + 1) * (cost + 1)); /* + 1 nano-USD: free endpoints have a weight too */
-        k->turn += weight;
-        sum += weight;
-        if (!best || k->turn > best->turn)
+        double cost = measure_of(s, k);
+        bool better = !best || (cached != best_cached ? cached : cost != least ? cost < least : k->node.key < best->node.key);
+        if (better) {
             best = k;
+            least = cost;
+            best_cached = cached;
+        }
     }
-    if (best)
-        best->turn -= sum;
     return best;
 }
 
-static candidate_t *pick_cheapest(const seeker_t *s, candidate_t *first, candidate_t *end)
+static candidate_t *pick_best(const seeker_t *s, const group_t *g)
 {
-    candidate_t *best = NULL;
-    for (candidate_t *k = first; k < end; k++)
-        if ((!best || cost_of(s, k) < cost_of(s, best)) && can_take(s, k))
-            best = k;
-    return best;
+    candidate_t *k;
+    while ((k = best_of(s, g)) != NULL && !can_take(s, k))
+        continue;
+    return k;
 }
 
-static candidate_t *pick_first(const seeker_t *s, candidate_t *first, candidate_t *end)
+static candidate_t *pick_in(const seeker_t *s, group_t *g)
 {
-    for (candidate_t *k = first; k < end; k++)
-        if (can_take(s, k))
-            return k;
-    return NULL;
+    bool one_by_one = s->together || s->route->planned || s->route->wish.sort == PST_SORT_PRICE;
+    candidate_t *k = one_by_one ? pick_best(s, g) : pick_first(s, g);
+    if (k && s->route->wish.sort == PST_SORT_DEFAULT)
+        take_turn(s, g, k);
+    return k;
 }
 
-/* Among those of one model, or of all: [first, end). */
-static candidate_t *pick(const seeker_t *s, candidate_t *first, candidate_t *end)
+static candidate_t *pick_of(const seeker_t *s, uint32_t first, uint32_t end)
 {
-    while (first < end) {
-        candidate_t *next = first + 1, *k;
-        while (next < end && same_turn(s->route, first, next))
-            next++;
-        if (s->route->wish.sort == PST_SORT_DEFAULT)
-            k = pick_spread(s, first, next);
-        else if (s->route->wish.sort == PST_SORT_PRICE)
-            k = pick_cheapest(s, first, next);
-        else
-            k = pick_first(s, first, next);
-        if (k)
-            return k;
-        first = next;
-    }
-    return NULL;
+    candidate_t *k = NULL;
+    for (uint32_t i = first; !k && i < end; i++)
+        k = pick_in(s, &s->route->groups[i]);
+    return k;
 }
 
 /* First without the endpoint that failed it, then with it. */
-static candidate_t *pick_avoiding(seeker_t *s, candidate_t *first, candidate_t *end)
+static candidate_t *pick_avoiding(seeker_t *s, uint32_t first, uint32_t end)
 {
     uint32_t avoid = s->avoid;
-    candidate_t *k = end - first > 1 || avoid == NONE ? pick(s, first, end) : NULL;
+    candidate_t *k = pick_of(s, first, end);
     if (k || avoid == NONE)
         return k;
     s->avoid = NONE;
-    k = pick(s, first, end);
+    k = pick_of(s, first, end);
     s->avoid = avoid;
     return k;
 }
 
-const candidate_t *route_pick(pst_core_t *c, route_t *r, uint8_t given_up, uint32_t avoid, const slot_t *job,
-                              bool *ret_hopeless)
+static uint8_t first_open_model(const pst_core_t *c, const route_t *r)
+{
+    for (uint32_t i = 0; i < r->candidates_n; i++)
+        if (!parked(c, c->endpoints[r->candidates[i]->endpoint]))
+            return r->candidates[i]->model;
+    return UINT8_MAX;
+}
+
+/* A model behind this one is not asked: it has an endpoint that is only busy. */
+static uint8_t last_model(pst_core_t *c, route_t *r)
+{
+    if (r->wish.across_models)
+        return UINT8_MAX;
+    if (r->parkings != c->parkings) {
+        r->parkings = c->parkings;
+        r->models_open = first_open_model(c, r);
+    }
+    return r->models_open;
+}
+
+candidate_t *route_pick(pst_core_t *c, route_t *r, pick_t *pick)
 {
     if (c->now - r->ranked_at >= RANKS_KEEP)
         rank_candidates(c, r);
-    seeker_t s = {.c = c, .route = r, .given_up = given_up, .avoid = avoid, .job = job};
-    *ret_hopeless = !route_has_more(r, given_up);
-    candidate_t *end = r->candidates + r->candidates_n;
-    for (candidate_t *first = r->candidates, *next; first < end; first = next) {
-        bool all_parked = true;
-        for (next = first; next < end && (r->wish.across_models || next->model == first->model); next++)
-            all_parked = all_parked && (is_given_up(given_up, next->model) || parked(c, c->endpoints[next->endpoint]));
-        const candidate_t *k = pick_avoiding(&s, first, next);
-        if (k || !all_parked)
-            return k; /* none: wait for this model, its endpoints are only busy */
+    if (r->planned)
+        plan_refresh(c, r);
+    seeker_t s = {.c = c, .route = r, .pick = pick, .avoid = pick->avoid, .together = r->caches && pick->job->prefix};
+    uint8_t last = last_model(c, r);
+    for (uint32_t first = 0, end; first < r->groups_n; first = end) {
+        uint8_t model = r->candidates[r->groups[first].first]->model;
+        if (model > last)
+            break;
+        for (end = first + 1; end < r->groups_n; end++)
+            if (!r->wish.across_models && r->candidates[r->groups[end].first]->model != model)
+                break;
+        candidate_t *k = pick_avoiding(&s, first, end);
+        if (k)
+            return k;
     }
     return NULL;
+}
+
+#define MEAN_OF 64.0 /* jobs */
+
+void route_sent(pst_core_t *c, candidate_t *k, const pick_t *pick, job_t *j)
+{
+    route_t *r = k->route;
+    if (r->planned) {
+        tokens_t t = estimate_tokens(c->endpoints[k->endpoint], pick->job);
+        double share = r->mean_input ? 1 / MEAN_OF : 1;
+        r->mean_input += (t.input - r->mean_input) * share;
+        r->mean_output += (t.output - r->mean_output) * share;
+        plan_sent(k);
+    }
+    if (r->caches && pick->job->prefix && c->endpoints[k->endpoint]->caches_prompts)
+        beginning_sent(c, k->endpoint, pick->job->prefix, j);
 }

@@ -1,10 +1,10 @@
 /* sched.c - whose turn it is, and what is sent.
  *
  * A flow is the jobs of one batch with one route: packs with fresh jobs in input order, and records that are ready to
- * run (again).  Flows take turns in their priority's ring, a quantum of tokens each, so that a batch of ten
- * million jobs delays a batch of ten by one turn.  A flow leaves the ring when it has nothing to send (IDLE), when its
- * next pack is being read back (LOADING), or when no endpoint of its route can take a job (BLOCKED: it stands in the
- * route's list until one of them wakes it). */
+ * run (again).  The pump takes the route whose turn is next (fair.c), its tenant and that one's batch, and sends of
+ * that flow's jobs a quantum of tokens at most.  A flow leaves the order when it has nothing to send (IDLE), when its next
+ * pack is being read back (LOADING), or when its batch may not send for a while (BUDGET, HELD); a route when none of its
+ * candidates can take its next job (WAITING: they stand where room will be, place.c). */
 #include "core/internal.h"
 
 /* ---- job records -------------------------------------------------------------------------------------------------- */
@@ -71,6 +71,7 @@ void job_free(pst_core_t *c, job_t *j)
     }
     core_timer(c, &j->timer, PST_NEVER);
     pst_link_remove(&j->link);
+    b->held -= j->held;
     live_t *l = b->packs[j->pack].live;
     l->record[j->slot] = NULL;
     l->records--;
@@ -86,6 +87,8 @@ void job_leave_worker(pst_core_t *c, job_t *j)
     j->batch->running--;
     c->gauge.jobs_running--;
     j->state = JOB_READY;
+    if (j->leads)
+        beginning_failed(c, j);
     if (j->endpoint != NONE && j->worker) {
         endpoint_t *e = c->endpoints[j->endpoint];
         provider_t *p = c->providers[e->provider];
@@ -94,53 +97,107 @@ void job_leave_worker(pst_core_t *c, job_t *j)
         pool_release(c, worker_pool(j->worker, e->provider));
         j->batch->cost_reserved -= j->cost_nano;
         j->cost_nano = 0;
-        provider_wake(c, p);
+        place_wake(c, &p->place);
+        place_wake(c, &e->place);
     }
     j->worker = NULL;
+    if (j->batch->budget_waited)
+        sched_budget_freed(c, j->batch);
 }
 
 /* ---- flows ---------------------------------------------------------------------------------------------------------- */
 
-flow_t *sched_flow(pst_core_t *c, batch_t *b, route_t *r)
+static void flow_key(const batch_t *b, const route_t *base, uint8_t given_up, char key[21])
 {
-    (void)c;
-    for (pst_link_t *x = b->flows.next; x != &b->flows; x = x->next) {
-        flow_t *f = PST_CONTAINER(x, flow_t, of_batch);
-        if (f->route == r)
-            return f;
-    }
-    flow_t *f = pst_calloc(1, sizeof *f);
+    memcpy(key, b->id.b, 16);
+    memcpy(key + 16, &base->id, 4);
+    key[20] = (char)given_up;
+}
+
+/* A window is kept as cheaply as it can be, unless the user asks for something else than price. */
+static bool is_planned(const batch_t *b, const route_t *base)
+{
+    return b->window_s && (base->wish.sort == PST_SORT_DEFAULT || base->wish.sort == PST_SORT_PRICE);
+}
+
+static route_t *route_for(pst_core_t *c, batch_t *b, route_t *base, uint8_t given_up)
+{
+    batch_t *planned = is_planned(b, base) ? b : NULL;
+    if (given_up || planned)
+        return route_variant(c, base, given_up, planned);
+    base->refs++;
+    return base;
+}
+
+static flow_t *flow_of(pst_core_t *c, batch_t *b, route_t *base, uint8_t given_up)
+{
+    char key[21];
+    flow_key(b, base, given_up, key);
+    flow_t *f = pst_map_get(&c->flows, key, sizeof key);
+    if (f)
+        return f;
+    f = pst_calloc(1, sizeof *f);
+    memcpy(f->key, key, sizeof key);
     f->batch = b;
-    f->route = r;
+    f->base = base;
+    f->route = route_for(c, b, base, given_up);
+    f->share = fair_join(f->route, b->tenant, b->priority);
+    if (f->route->planned)
+        f->route->planned_flow = f;
     f->head = f->tail = NONE;
+    pst_heap_node_init(&f->node);
     pst_link_init(&f->ready);
-    pst_link_init(&f->place);
     pst_link_before(&b->flows, &f->of_batch);
+    pst_map_set(&c->flows, key, sizeof key, f);
     return f;
 }
 
-static void place(pst_core_t *c, flow_t *f, flow_state_t state)
+/* Of the jobs of a pack that have given up nothing. */
+static flow_t *flow_of_pack(pst_core_t *c, batch_t *b, uint32_t pack)
 {
-    pst_link_remove(&f->place);
-    c->blocked += (state == FLOW_BLOCKED);
-    c->blocked -= (f->state == FLOW_BLOCKED);
+    return flow_of(c, b, c->routes[b->packs[pack].route], 0);
+}
+
+static void set_state(pst_core_t *c, flow_t *f, flow_state_t state)
+{
+    if (f->state == state)
+        return;
+    if (f->state == FLOW_ACTIVE)
+        fair_leave(f);
     f->state = state;
-    if (state == FLOW_ACTIVE)
-        pst_link_before(&c->ring[f->batch->priority], &f->place);
-    else if (state == FLOW_BLOCKED)
-        pst_link_before(&f->route->blocked, &f->place);
+    if (state == FLOW_ACTIVE) {
+        fair_enter(f);
+        route_retry(c, f->route);
+    } else if (!fair_share(f->route)) {
+        route_rest(c, f->route, ROUTE_IDLE);
+    }
 }
 
 void sched_activate(pst_core_t *c, flow_t *f)
 {
     if (f->state == FLOW_IDLE || f->state == FLOW_LOADING)
-        place(c, f, FLOW_ACTIVE);
+        set_state(c, f, FLOW_ACTIVE);
 }
 
-void sched_unblock(pst_core_t *c, route_t *r)
+static void activate_all(pst_core_t *c, batch_t *b, flow_state_t from)
 {
-    while (!pst_link_empty(&r->blocked))
-        place(c, PST_CONTAINER(r->blocked.next, flow_t, place), FLOW_ACTIVE);
+    for (pst_link_t *x = b->flows.next; x != &b->flows; x = x->next) {
+        flow_t *f = PST_CONTAINER(x, flow_t, of_batch);
+        if (f->state == from)
+            set_state(c, f, FLOW_ACTIVE);
+    }
+}
+
+void sched_budget_freed(pst_core_t *c, batch_t *b)
+{
+    b->budget_waited = false;
+    activate_all(c, b, FLOW_BUDGET);
+}
+
+void sched_hold_ended(pst_core_t *c, batch_t *b)
+{
+    b->hold_waited = false;
+    activate_all(c, b, FLOW_HELD);
 }
 
 void sched_add_pack(pst_core_t *c, batch_t *b, uint32_t pack)
@@ -148,13 +205,14 @@ void sched_add_pack(pst_core_t *c, batch_t *b, uint32_t pack)
     pack_t *p = &b->packs[pack];
     if (p->ended == p->jobs)
         return;
-    flow_t *f = sched_flow(c, b, c->routes[p->route]);
+    flow_t *f = flow_of_pack(c, b, pack);
     p->next = NONE;
     if (f->tail == NONE)
         f->head = pack;
     else
         b->packs[f->tail].next = pack;
     f->tail = pack;
+    f->left += p->jobs - p->ended - PST_MIN(p->live ? p->live->records : 0, (uint32_t)(p->jobs - p->ended));
     sched_activate(c, f);
 }
 
@@ -167,8 +225,13 @@ void sched_remove_flows(pst_core_t *c, batch_t *b)
             pst_link_remove(&j->link);
             j->flow = NULL;
         }
-        place(c, f, FLOW_IDLE);
+        set_state(c, f, FLOW_IDLE);
         pst_link_remove(&f->of_batch);
+        pst_map_remove(&c->flows, f->key, sizeof f->key);
+        if (f->route->planned_flow == f)
+            f->route->planned_flow = NULL;
+        fair_part(f->share);
+        route_put(c, f->route);
         free(f);
     }
 }
@@ -182,7 +245,11 @@ void sched_ready(pst_core_t *c, job_t *j)
         b->drain_next = PST_MIN(b->drain_next, j->pack);
         return;
     }
-    j->flow = sched_flow(c, b, c->routes[b->packs[j->pack].route]);
+    j->flow = flow_of(c, b, c->routes[b->packs[j->pack].route], j->given_up);
+    j->flow->left += !j->held; /* one that was held has not been counted out */
+    b->held -= j->held;
+    j->held = false;
+    pst_link_remove(&j->link);
     pst_link_before(&j->flow->ready, &j->link);
     sched_activate(c, j->flow);
 }
@@ -193,9 +260,12 @@ void sched_loaded(pst_core_t *c, batch_t *b, uint32_t pack)
         b->drain_loads -= b->drain_loads > 0; /* one may have been asked for before the drain began */
         return;
     }
-    flow_t *f = sched_flow(c, b, c->routes[b->packs[pack].route]);
-    if (f->state == FLOW_LOADING)
-        sched_activate(c, f);
+    const route_t *base = c->routes[b->packs[pack].route];
+    for (pst_link_t *x = b->flows.next; x != &b->flows; x = x->next) {
+        flow_t *f = PST_CONTAINER(x, flow_t, of_batch);
+        if (f->state == FLOW_LOADING && f->base == base)
+            sched_activate(c, f);
+    }
 }
 
 void sched_resume(pst_core_t *c, batch_t *b)
@@ -212,19 +282,19 @@ void sched_resume(pst_core_t *c, batch_t *b)
 #define GROUPS_MAX 16
 
 /* Jobs of one pack on their way to one endpoint at one worker, until they are emitted. */
-typedef struct group {
+typedef struct batch_of_tasks {
     endpoint_t *endpoint;
     pool_t *pool;
     uint8_t model;
     pst_task_slot_t *slots;
     uint32_t n;
-} group_t;
+} batch_of_tasks_t;
 
 typedef struct run {
     pst_core_t *c;
     flow_t *flow;
     uint32_t pack;
-    group_t groups[GROUPS_MAX];
+    batch_of_tasks_t groups[GROUPS_MAX];
     uint32_t groups_n;
 } run_t;
 
@@ -275,7 +345,7 @@ static void attach_bytes(pst_core_t *c, const live_t *l)
     core_hold(c, l->bodies);
 }
 
-static void emit_group(run_t *r, group_t *g, bool last)
+static void emit_group(run_t *r, batch_of_tasks_t *g, bool last)
 {
     pst_core_t *c = r->c;
     batch_t *b = r->flow->batch;
@@ -340,10 +410,10 @@ static bool room_in(const pool_t *p)
 }
 
 /* The group for this endpoint with a worker that has room; NULL only if no worker has (the caller checked). */
-static group_t *group_for(run_t *r, endpoint_t *e, uint8_t model)
+static batch_of_tasks_t *group_for(run_t *r, endpoint_t *e, uint8_t model)
 {
     for (uint32_t i = 0; i < r->groups_n; i++) {
-        group_t *g = &r->groups[i];
+        batch_of_tasks_t *g = &r->groups[i];
         if (g->endpoint == e && g->model == model && room_in(g->pool) && g->n < PST_PACK_JOBS_MAX)
             return g;
     }
@@ -353,8 +423,8 @@ static group_t *group_for(run_t *r, endpoint_t *e, uint8_t model)
         return NULL;
     if (r->groups_n == GROUPS_MAX)
         emit_run(r, false);
-    group_t *g = &r->groups[r->groups_n++];
-    *g = (group_t){.endpoint = e, .pool = pool, .model = model};
+    batch_of_tasks_t *g = &r->groups[r->groups_n++];
+    *g = (batch_of_tasks_t){.endpoint = e, .pool = pool, .model = model};
     g->slots = core_scratch(r->c, PST_PACK_JOBS_MAX * sizeof *g->slots);
     return g;
 }
@@ -364,7 +434,7 @@ static bool over_budget(const batch_t *b, uint64_t cost)
     return b->max_cost_nano && b->cost_spent + b->cost_reserved + cost > b->max_cost_nano;
 }
 
-static void start(run_t *r, group_t *g, job_t *j, tokens_t tokens, uint64_t cost)
+static void start(run_t *r, batch_of_tasks_t *g, job_t *j, tokens_t tokens, uint64_t cost)
 {
     pst_core_t *c = r->c;
     endpoint_t *e = g->endpoint;
@@ -380,6 +450,8 @@ static void start(run_t *r, group_t *g, job_t *j, tokens_t tokens, uint64_t cost
     pst_link_before(&g->pool->worker->running, &j->link);
     e->in_flight++;
     p->in_flight++;
+    r->flow->left -= r->flow->left > 0;
+    learn_start(c, e);
     pool_take(c, g->pool);
     bucket_spend(c, p->bucket, j->reserved);
     bucket_spend(c, e->bucket, j->reserved);
@@ -388,40 +460,77 @@ static void start(run_t *r, group_t *g, job_t *j, tokens_t tokens, uint64_t cost
     j->batch->cost_reserved += cost;
     g->slots[g->n++] = (pst_task_slot_t){j->slot, j->dispatch};
     c->step_jobs++;
-    r->flow->deficit -= (int64_t)tokens.input + tokens.output;
+    uint64_t work = (uint64_t)tokens.input + tokens.output;
+    r->flow->quantum -= (int64_t)work;
+    fair_count(c, r->flow, work);
 }
 
-typedef enum sent { SENT, SENT_BLOCKED, SENT_HOPELESS, SENT_BUDGET } sent_t;
+typedef enum sent { SENT, SENT_BLOCKED, SENT_HOPELESS, SENT_BUDGET, SENT_HELD } sent_t;
+
+/* Its prompt begins as one that is being answered: it waits for that answer. */
+static sent_t hold(run_t *r, job_t *j, uint16_t slot, beginning_t *leader)
+{
+    if (!j)
+        j = job_new(r->c, r->flow->batch, r->pack, slot);
+    j->state = JOB_READY;
+    j->held = true;
+    r->flow->batch->held++;
+    beginning_hold(leader, j);
+    return SENT_HELD;
+}
 
 /* Sends one job if it can: j NULL for a fresh one, whose record is made only then. */
 static sent_t send_one(run_t *r, job_t *j, uint16_t slot)
 {
     pst_core_t *c = r->c;
     batch_t *b = r->flow->batch;
+    route_t *route = r->flow->route;
+    if (route->candidates_n == 0)
+        return SENT_HOPELESS;
     const slot_t *s = &b->packs[r->pack].live->slots[slot];
-    bool hopeless;
-    const candidate_t *k = route_pick(c, r->flow->route, j ? j->given_up : 0, j ? j->endpoint : NONE, s, &hopeless);
+    pick_t pick = {.avoid = j ? j->endpoint : NONE, .priority = b->priority, .job = s};
+    candidate_t *k = route_pick(c, route, &pick);
     if (!k)
-        return hopeless ? SENT_HOPELESS : SENT_BLOCKED;
+        return pick.leader ? hold(r, j, slot, pick.leader) : SENT_BLOCKED;
     endpoint_t *e = c->endpoints[k->endpoint];
     tokens_t tokens = estimate_tokens(e, s);
     uint64_t cost = (uint64_t)endpoint_cost(e, tokens.input, 0, tokens.output);
     if (over_budget(b, cost))
         return SENT_BUDGET;
-    group_t *g = group_for(r, e, k->model);
-    PST_ASSERT(g); /* endpoint_ready: the provider's pools have room */
+    batch_of_tasks_t *g = group_for(r, e, k->model);
+    PST_ASSERT(g); /* provider_free: its pools have room */
     if (!j)
         j = job_new(c, b, r->pack, slot);
     j->estimate = s->input;
     start(r, g, j, tokens, cost);
+    route_sent(c, k, &pick, j);
     return SENT;
 }
 
-typedef enum visit { VISIT_MORE, VISIT_TURN_OVER, VISIT_BLOCKED, VISIT_LOADING, VISIT_IDLE } visit_t;
+typedef enum visit {
+    VISIT_MORE,
+    VISIT_TURN_OVER,
+    VISIT_BLOCKED,
+    VISIT_LOADING,
+    VISIT_IDLE,
+    VISIT_BUDGET,
+    VISIT_HELD,
+} visit_t;
 
 static bool turn_over(const run_t *r)
 {
-    return r->flow->deficit <= 0 || r->c->step_jobs >= DISPATCH_MAX_STEP;
+    return r->flow->quantum <= 0 || r->c->step_jobs >= DISPATCH_MAX_STEP;
+}
+
+/* What the calls in flight do not take of their reservations may do for this job; without any the money is spent. */
+static visit_t out_of_budget(pst_core_t *c, batch_t *b)
+{
+    if (b->cost_reserved > 0) {
+        b->budget_waited = true;
+        return VISIT_BUDGET;
+    }
+    batch_start_drain(c, b, PST_DRAIN_BUDGET); /* frees the flow */
+    return VISIT_IDLE;
 }
 
 static visit_t after(run_t *r, sent_t s)
@@ -430,13 +539,22 @@ static visit_t after(run_t *r, sent_t s)
     case SENT_BLOCKED:
         return VISIT_BLOCKED;
     case SENT_BUDGET:
-        batch_start_drain(r->c, r->flow->batch, PST_DRAIN_BUDGET); /* frees the flow */
-        return VISIT_IDLE;
+        return out_of_budget(r->c, r->flow->batch);
+    case SENT_HELD:
+        if (r->flow->batch->held < HELD_JOBS_MAX)
+            break;
+        r->flow->batch->hold_waited = true;
+        return VISIT_HELD;
     case SENT:
     case SENT_HOPELESS:
         break;
     }
     return turn_over(r) ? VISIT_TURN_OVER : VISIT_MORE;
+}
+
+static bool went_on(sent_t s)
+{
+    return s == SENT || s == SENT_HELD;
 }
 
 /* Ends jobs of an open pack that no endpoint can ever serve (or that were refused at submission): the slots
@@ -473,7 +591,7 @@ static visit_t visit_ready(run_t *r)
     }
     sent_t s = SENT;
     uint16_t slot = 0;
-    while (s == SENT && !pst_link_empty(&f->ready) && !turn_over(r)) {
+    while (went_on(s) && !pst_link_empty(&f->ready) && !turn_over(r) && f->batch->held < HELD_JOBS_MAX) {
         job_t *j = PST_CONTAINER(f->ready.next, job_t, link);
         if (j->pack != r->pack)
             break;
@@ -543,14 +661,14 @@ static visit_t visit_fresh(run_t *r)
         if (!outcome_room(c))
             return VISIT_LOADING; /* sched_resume comes when the store has caught up */
         end_slots(c, b, r->pack, 0, p->jobs);
-        f->deficit -= QUANTUM_TOKENS;
+        f->quantum = 0;
         c->step_jobs += p->jobs;
         return VISIT_TURN_OVER;
     }
     sent_t s = SENT;
-    while (s == SENT && p->next_slot < p->jobs && !turn_over(r)) {
+    while (went_on(s) && p->next_slot < p->jobs && !turn_over(r) && b->held < HELD_JOBS_MAX) {
         s = send_one(r, NULL, p->next_slot);
-        if (s == SENT) {
+        if (went_on(s)) {
             p->next_slot++;
             skip_taken(b, p);
         }
@@ -563,7 +681,7 @@ static visit_t visit_fresh(run_t *r)
 static visit_t visit(pst_core_t *c, flow_t *f)
 {
     run_t r = {.c = c, .flow = f};
-    f->deficit = PST_MIN(f->deficit + QUANTUM_TOKENS, QUANTUM_TOKENS);
+    f->quantum = QUANTUM_TOKENS;
     visit_t v = VISIT_MORE;
     while (v == VISIT_MORE) {
         if (!pst_link_empty(&f->ready))
@@ -576,27 +694,54 @@ static visit_t visit(pst_core_t *c, flow_t *f)
     return v;
 }
 
+static flow_state_t state_after(visit_t v)
+{
+    switch (v) {
+    case VISIT_LOADING:
+        return FLOW_LOADING;
+    case VISIT_IDLE:
+        return FLOW_IDLE;
+    case VISIT_BUDGET:
+        return FLOW_BUDGET;
+    case VISIT_HELD:
+        return FLOW_HELD;
+    case VISIT_MORE:
+    case VISIT_TURN_OVER:
+    case VISIT_BLOCKED:
+        break;
+    }
+    return FLOW_ACTIVE;
+}
+
+static void visit_route(pst_core_t *c, route_t *r)
+{
+    r->refs++; /* with its last flow a variant would go */
+    flow_t *f = fair_flow(fair_share(r));
+    batch_t *b = f->batch;
+    visit_t v = visit(c, f);
+    if (b->drain == PST_DRAIN_NONE) /* else the flow is gone */
+        set_state(c, f, state_after(v));
+    if (v == VISIT_BLOCKED)
+        route_rest(c, r, ROUTE_WAITING);
+    place_pass_on(c, r);
+    route_put(c, r);
+}
+
 void sched_pump(pst_core_t *c)
 {
     c->step_jobs = 0;
     if (!c->go || !c->store_up)
         return;
-    for (int prio = PST_PRIORITY_COUNT - 1; prio >= 0; prio--) {
-        while (!pst_link_empty(&c->ring[prio])) {
-            if (c->step_jobs >= DISPATCH_MAX_STEP) {
-                c->more = true;
-                return;
-            }
-            flow_t *f = PST_CONTAINER(c->ring[prio].next, flow_t, place);
-            batch_t *b = f->batch;
-            visit_t v = visit(c, f);
-            if (b->drain != PST_DRAIN_NONE)
-                continue; /* the flow is gone */
-            if (v == VISIT_TURN_OVER)
-                place(c, f, FLOW_ACTIVE);
-            else
-                place(c, f, v == VISIT_BLOCKED ? FLOW_BLOCKED : v == VISIT_LOADING ? FLOW_LOADING : FLOW_IDLE);
+    for (;;) {
+        place_let_go(c);
+        route_t *r = fair_route(c);
+        if (!r)
+            return;
+        if (c->step_jobs >= DISPATCH_MAX_STEP) {
+            c->more = true;
+            return;
         }
+        visit_route(c, r);
     }
 }
 

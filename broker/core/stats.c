@@ -149,7 +149,7 @@ static void list_parked(const pst_core_t *c, const batch_t *b, pst_arena_t *a, p
     for (pst_link_t *x = b->flows.next; x != &b->flows; x = x->next) {
         const route_t *r = PST_CONTAINER(x, flow_t, of_batch)->route;
         for (uint32_t i = 0; i < r->candidates_n; i++) {
-            const endpoint_t *e = c->endpoints[r->candidates[i].endpoint];
+            const endpoint_t *e = c->endpoints[r->candidates[i]->endpoint];
             const provider_t *p = c->providers[e->provider];
             if (p->rest.parked)
                 add_parked(c, e, &p->rest, true, ret);

@@ -24,9 +24,11 @@ static void change_pool(pst_core_t *c, pool_t *p, uint32_t jobs, uint32_t in_fli
 {
     provider_t *pr = c->providers[p->provider];
     pr->room -= room_of(p);
+    pr->places -= PST_MAX(p->jobs, p->in_flight);
     p->jobs = jobs;
     p->in_flight = in_flight;
     pr->room += room_of(p);
+    pr->places += PST_MAX(p->jobs, p->in_flight);
 }
 
 void pool_take(pst_core_t *c, pool_t *p)
@@ -62,7 +64,7 @@ static void set_pools(pst_core_t *c, worker_t *w, const pst_core_pool_t *pools, 
         if (!p)
             p = add_pool(c, w, pools[i].provider);
         change_pool(c, p, pools[i].jobs, p->in_flight);
-        provider_wake(c, c->providers[p->provider]);
+        place_wake(c, &c->providers[p->provider]->place);
     }
 }
 
@@ -72,7 +74,7 @@ static uint32_t only_endpoint(const pst_core_t *c, const worker_t *w, const rout
 {
     uint32_t found = NONE;
     for (uint32_t i = 0; i < r->candidates_n; i++) {
-        uint32_t e = r->candidates[i].endpoint;
+        uint32_t e = r->candidates[i]->endpoint;
         if (e == found || !worker_pool(w, c->endpoints[e]->provider))
             continue;
         if (found != NONE)

@@ -16,6 +16,7 @@ typedef struct pst_key {
 #define PST_KEY_ACTIVE "pst:{o}:active"
 #define PST_KEY_ALL "pst:{o}:all"
 #define PST_KEY_WORKERS "pst:{o}:workers"
+#define PST_KEY_LEARNED "pst:{o}:learned"
 
 typedef enum pst_seg_key { /* keys a segment has once */
     PST_SEG_META,

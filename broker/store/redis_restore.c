@@ -5,6 +5,7 @@
  * memory.  The same commands that read take the batch and the segment over: from then on an older broker's
  * writes are refused. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "store/redis_codec.h"
 #include "store/redis_store.h"
@@ -122,6 +123,48 @@ static void ask_active(restore_t *r)
 {
     pst_cmd_t *c = pst_cmd_new("SMEMBERS", on_active, r);
     pst_cmd_str(c, PST_KEY_ACTIVE);
+    send(r, c, 0);
+}
+
+/* "LIMIT:SOURCE" of each rate, as LIMIT_KEEP writes them; what does not read is nothing learned. */
+static bool read_limits(pst_view_t text, pst_restored_t *e)
+{
+    char copy[256];
+    if (text.n >= sizeof copy)
+        return false;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    char *at = copy;
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        char *end;
+        e->u.limits.limit[i] = strtoull(at, &end, 10);
+        if (end == at || *end != ':')
+            return false;
+        at = end + 1;
+        e->u.limits.source[i] = (uint8_t)strtoul(at, &end, 10);
+        if (end == at)
+            return false;
+        at = end;
+    }
+    return true;
+}
+
+static void on_learned(pst_cmd_t *c, const redisReply *reply)
+{
+    restore_t *r = c->arg;
+    if (!got(r, NULL, reply))
+        return;
+    for (size_t i = 0; pst_reply_at(reply, i + 1); i += 2) {
+        pst_restored_t e = {.type = PST_RESTORED_LIMITS, .u.limits.name = pst_reply_view(reply->element[i])};
+        if (read_limits(pst_reply_view(reply->element[i + 1]), &e))
+            r->fn(r->arg, &e);
+    }
+}
+
+static void ask_learned(restore_t *r)
+{
+    pst_cmd_t *c = pst_cmd_new("HGETALL", on_learned, r);
+    pst_cmd_str(c, PST_KEY_LEARNED);
     send(r, c, 0);
 }
 
@@ -415,6 +458,7 @@ static void finish_segment(restore_t *r, taken_t *t, uint32_t segment)
 
 static void restore(restore_t *r)
 {
+    ask_learned(r);
     ask_active(r);
     pump(r);
     for (size_t i = 0; i < r->ids_n && !r->err; i += r->taken_n) {

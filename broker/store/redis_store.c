@@ -86,7 +86,7 @@ static void send_op(pst_store_t *s, pst_cmd_t *c, const pst_store_op_t *op)
     c->op = op->type;
     c->token = op->token;
     c->write = op->type != PST_STORE_LOAD && op->type != PST_STORE_LIMIT_TAKE && op->type != PST_STORE_LIMIT_GIVE &&
-               op->type != PST_STORE_LIMIT_BLOCK;
+               op->type != PST_STORE_LIMIT_BLOCK && op->type != PST_STORE_LIMIT_KEEP;
     pst_cmd_finish(c);
     pst_conn_send(s->conn, c);
 }
@@ -454,6 +454,21 @@ static void submit_limit_block(pst_store_t *s, const pst_store_op_t *op)
     send_op(s, c, op);
 }
 
+/* A pair a rate: the limit, and what taught it. */
+static void submit_limit_keep(pst_store_t *s, const pst_store_op_t *op)
+{
+    char text[PST_RATE_COUNT * 32];
+    size_t n = 0;
+    for (int i = 0; i < PST_RATE_COUNT; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%llu:%u", i ? " " : "",
+                              (unsigned long long)op->u.limit.rate[i].limit, (unsigned)op->u.limit.rate[i].amount);
+    pst_cmd_t *c = pst_cmd_new("HSET", on_done, s);
+    pst_cmd_str(c, PST_KEY_LEARNED);
+    pst_cmd_arg(c, op->u.limit.name.p, op->u.limit.name.n);
+    pst_cmd_arg(c, text, n);
+    send_op(s, c, op);
+}
+
 void pst_store_submit(pst_store_t *s, const pst_store_op_t *op)
 {
     s->pending++;
@@ -471,6 +486,7 @@ void pst_store_submit(pst_store_t *s, const pst_store_op_t *op)
     case PST_STORE_LIMIT_TAKE: submit_limit_take(s, op); break;
     case PST_STORE_LIMIT_GIVE: submit_limit_give(s, op); break;
     case PST_STORE_LIMIT_BLOCK: submit_limit_block(s, op); break;
+    case PST_STORE_LIMIT_KEEP: submit_limit_keep(s, op); break;
     case PST_STORE_OP_COUNT: PST_ASSERT(!"an operation");
     }
     PST_ASSERT(!s->room_bytes_max || pst_conn_queued_bytes(s->conn) <= s->room_bytes_max);

@@ -12,6 +12,7 @@
  *   pst:{o}:active                   set: ids of batches that have not ended
  *   pst:{o}:all                      sorted set: every batch by creation time
  *   pst:{o}:workers                  set: names of workers with a session
+ *   pst:{o}:learned                  hash: name of a rate budget -> limits that were learned, and from what
  *   pst:{<batch>}                    hash: the batch (open parameters, state, summary when ended)
  *   pst:{<batch>.<seg>}:meta         hash: e epoch, n result packs, s stats
  *   pst:{<batch>.<seg>}:dir          hash: pack -> directory entry
@@ -92,7 +93,8 @@ typedef struct pst_slot_ref {
     X(DELETE)       /* every key of the batch; in the background, in bounded steps */              \
     X(LIMIT_TAKE)   /* from a rate budget */                                                       \
     X(LIMIT_GIVE)   /* back to it, unused */                                                       \
-    X(LIMIT_BLOCK)  /* nothing from it before a moment (Retry-After, shared) */
+    X(LIMIT_BLOCK)  /* nothing from it before a moment (Retry-After, shared) */                    \
+    X(LIMIT_KEEP)   /* remember what was learned of limits that nobody configured */
 
 typedef enum pst_store_op_type {
 #define X(name) PST_STORE_##name,
@@ -172,12 +174,12 @@ typedef struct pst_store_op {
         struct {                 /* DELETE */
             uint32_t segments;   /* UINT32_MAX: as the store knows */
         } del;
-        struct {                 /* LIMIT_TAKE, LIMIT_GIVE, LIMIT_BLOCK */
+        struct {                 /* LIMIT_TAKE, LIMIT_GIVE, LIMIT_BLOCK, LIMIT_KEEP */
             pst_view_t name;     /* "<provider>" or "<provider>/<upstream model>" */
             struct {
                 uint64_t limit;  /* a minute, PST_RATE_DAILY: a day; 0: none */
                 uint64_t cap;    /* size of the bucket; a day has none */
-                uint64_t amount; /* TAKE: wanted at most; GIVE: returned */
+                uint64_t amount; /* TAKE: wanted at most; GIVE: returned; KEEP: where the limit comes from */
                 uint64_t least;  /* TAKE: all of this, of every rate, or nothing */
             } rate[PST_RATE_COUNT];
             uint64_t block_ms;   /* BLOCK: for so long from now, by the store's clock */
@@ -205,6 +207,7 @@ typedef enum pst_restored_type {
     PST_RESTORED_RETRY,
     PST_RESTORED_STATS,   /* a segment's account */
     PST_RESTORED_BATCH_END, /* that was all of this batch */
+    PST_RESTORED_LIMITS,  /* learned ones of a budget; before all batches */
 } pst_restored_type_t;
 
 typedef struct pst_restored {
@@ -230,6 +233,11 @@ typedef struct pst_restored {
         } results;
         pst_retry_t retry;
         pst_seg_stats_t stats;
+        struct {
+            pst_view_t name;         /* as of the operation that kept them */
+            uint64_t limit[PST_RATE_COUNT];
+            uint8_t source[PST_RATE_COUNT];
+        } limits;
     } u;
 } pst_restored_t;
 

@@ -245,6 +245,8 @@ static void apply(world_t *w, pending_t *p, pst_store_answer_t *a)
     case PST_STORE_LIMIT_BLOCK:
         apply_limit(w, p, a);
         return;
+    case PST_STORE_LIMIT_KEEP:
+        return; /* learned anew after a crash: the market keeps it */
     case PST_STORE_DELETE:
         if (b) {
             free_key(w, &b->id);

@@ -8,8 +8,8 @@ static world_t *limited(const uint64_t limit[PST_RATE_COUNT], pst_reserve_t rese
 {
     world_t *w = world_new();
     pst_core_provider_t p = {.name = PST_VIEW_LIT("one"), .urls = 1, .reserve = reserve};
-    memcpy(p.limit, limit, sizeof p.limit);
     pst_core_endpoint_t e = {.model = PST_VIEW_LIT("up")};
+    memcpy(e.limit, limit, sizeof e.limit);
     pst_core_model_t m = {PST_VIEW_LIT("m"), 0, 1};
     configure(w, &(pst_core_config_t){&p, 1, &e, 1, &m, 1});
     hello(w, WORKER, 256, NULL, 0);

@@ -302,11 +302,29 @@ static void the_budget_is_not_overshot(void **state)
     hello(w, WORKER, 64, NULL, 0);
     submit(w, (wish_t){.models = {"one"}, .max_cost_nano = 3 * 200 * 1000}); /* three jobs' reservations */
     assert_int_equal(w->tasks_n, 3);
-    finish_all(w, 0);
+    for (uint32_t i = 0; i < 3; i++)
+        outcome(w, i, (say_t){.verdict = PST_VERDICT_DONE, .input_tokens = 100, .output_tokens = 100});
+    assert_int_equal(w->tasks_n, 3);
     assert_true(w->ended);
     assert_int_equal(w->end_status, PST_BATCH_COMPLETED);
     assert_int_equal(w->summary.failed, JOBS - 3);
-    assert_int_equal(w->last_result.status, PST_JOB_COMPLETED);
+    assert_int_equal(w->summary.cost_nano, 3 * 200 * 1000);
+    world_free(w);
+}
+
+/* What was reserved for an answer and not used is there for other jobs: they wait for it. */
+static void a_budget_is_used_up_before_it_ends_a_batch(void **state)
+{
+    (void)state;
+    world_t *w = world_new();
+    hello(w, WORKER, 64, NULL, 0);
+    submit(w, (wish_t){.models = {"one"}, .max_cost_nano = 3 * 200 * 1000});
+    assert_int_equal(w->tasks_n, 3);
+    for (uint32_t i = 0; i < w->tasks_n; i++)
+        outcome(w, i, (say_t){.verdict = PST_VERDICT_DONE, .input_tokens = 10, .output_tokens = 20});
+    assert_true(w->ended);
+    assert_int_equal(w->summary.completed, JOBS);
+    assert_int_equal(w->summary.cost_nano, JOBS * 30 * 1000);
     world_free(w);
 }
 
@@ -350,7 +368,13 @@ static void a_budget_of_requests_is_leased_and_waited_for(void **state)
     assert_int_equal(w->tasks_n, 0);
     w->take_refuse = false;
     pass(w, 20 * PST_MS);
-    assert_int_equal(w->tasks_n, JOBS); /* this store grants whatever is asked: one at a time, until all are out */
+    assert_int_equal(w->tasks_n, 1); /* this store grants a slice: it is spent at the pace of the limit */
+    pass(w, 960 * PST_MS);
+    assert_int_equal(w->tasks_n, 1);
+    pass(w, 40 * PST_MS);
+    assert_int_equal(w->tasks_n, 2);
+    pass(w, 6 * PST_SEC + 60 * PST_MS);
+    assert_int_equal(w->tasks_n, JOBS);
     world_free(w);
 }
 
@@ -501,6 +525,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(cancel_keeps_what_is_done_and_lets_calls_finish),
         cmocka_unit_test(the_window_ends_what_is_not_done),
         cmocka_unit_test(the_budget_is_not_overshot),
+        cmocka_unit_test(a_budget_is_used_up_before_it_ends_a_batch),
         cmocka_unit_test(refused_lines_end_as_failed_without_a_call),
         cmocka_unit_test(unknown_models_are_refused_and_bare_providers_pass_through),
         cmocka_unit_test(a_budget_of_requests_is_leased_and_waited_for),

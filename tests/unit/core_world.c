@@ -146,11 +146,14 @@ void configure(world_t *w, const pst_core_config_t *c)
         w->pools[w->pools_n++].provider = pst_core_provider(w->core, c->providers[i].name);
 }
 
+/* Of calls at a time: no bound here, but one is configured, so that none has to be found out. */
+#define PLENTY 100000
+
 void configure_limited(world_t *w, uint64_t rpm)
 {
     pst_core_provider_t p[] = {
-        {.name = PST_VIEW_LIT("alpha"), .urls = 1, .limit = {[PST_RATE_REQUESTS] = rpm}},
-        {.name = PST_VIEW_LIT("beta"), .urls = 1},
+        {.name = PST_VIEW_LIT("alpha"), .urls = 1, .limit = {[PST_RATE_REQUESTS] = rpm}, .concurrency = PLENTY},
+        {.name = PST_VIEW_LIT("beta"), .urls = 1, .concurrency = PLENTY},
         {.name = PST_VIEW_LIT("bare"), .urls = 1},
     };
     pst_core_endpoint_t e[] = {

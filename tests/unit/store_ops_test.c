@@ -78,12 +78,15 @@ typedef struct model {
     uint64_t calls;
     uint32_t hist40, hist87, completed;
     unsigned last_ended;
+    char learned_name[64]; /* of the latest budget with learned limits */
+    uint64_t learned[PST_RATE_COUNT];
+    unsigned learned_from;
 } model_t;
 
 static void on_restored(void *arg, const pst_restored_t *r)
 {
     model_t *m = arg;
-    if (r->type != PST_RESTORED_BATCH)
+    if (r->type != PST_RESTORED_BATCH && r->type != PST_RESTORED_LIMITS)
         m->order_wrong |= !pst_id_eq(&m->current, &r->batch) || m->ends == m->batches;
     switch (r->type) {
     case PST_RESTORED_BATCH:
@@ -124,6 +127,12 @@ static void on_restored(void *arg, const pst_restored_t *r)
         break;
     case PST_RESTORED_BATCH_END:
         m->ends++;
+        break;
+    case PST_RESTORED_LIMITS:
+        m->order_wrong |= m->batches > 0;
+        snprintf(m->learned_name, sizeof m->learned_name, "%.*s", (int)r->u.limits.name.n, r->u.limits.name.p);
+        memcpy(m->learned, r->u.limits.limit, sizeof m->learned);
+        m->learned_from = r->u.limits.source[PST_RATE_TOKENS];
         break;
     }
 }
@@ -587,6 +596,25 @@ static pst_store_op_t take(uint64_t rpm, uint64_t tpm, uint64_t requests, uint64
                              [PST_RATE_TOKENS] = {tpm, 1000, tokens, tokens_min}}}};
 }
 
+static void what_was_learned_of_limits_is_kept(void **state)
+{
+    world_t *w = *state;
+    pst_store_op_t keep = {.type = PST_STORE_LIMIT_KEEP,
+                           .u.limit = {.name = PST_VIEW_LIT("openai/gpt/4"),
+                                       .rate = {[PST_RATE_REQUESTS] = {.limit = 500, .amount = 2},
+                                                [PST_RATE_TOKENS] = {.limit = 90000000000, .amount = 1}}}};
+    ok(w, keep);
+    model_t m = restore(w);
+    assert_false(m.order_wrong);
+    assert_string_equal(m.learned_name, "openai/gpt/4");
+    assert_true(m.learned[PST_RATE_REQUESTS] == 500 && m.learned[PST_RATE_TOKENS] == 90000000000 &&
+                m.learned[PST_RATE_INPUT] == 0);
+    assert_int_equal(m.learned_from, 1);
+    /* What somebody else wrote there is nothing learned. */
+    freeReplyObject(server_ask(&server, "HSET pst:{o}:learned openai/gpt/4 words"));
+    assert_string_equal(restore(w).learned_name, "");
+}
+
 static void budgets_give_and_refuse(void **state)
 {
     world_t *w = *state;
@@ -754,7 +782,7 @@ static const struct CMUnitTest tests[] = {
     CASE(epochs_rise), CASE(a_batch_lives), CASE(an_ended_batch_is_read), CASE(lists_are_paged),
     CASE(keys_are_claimed_once), CASE(delete_leaves_nothing), CASE(half_done_is_finished_after_a_crash),
     CASE(a_staging_batch_is_restored), CASE(many_batches_are_restored_in_order), CASE(the_older_broker_is_refused),
-    CASE(a_gap_is_fatal), CASE(budgets_give_and_refuse), CASE(all_rates_or_none), CASE(a_day_is_the_last_24_hours),
+    CASE(a_gap_is_fatal), CASE(what_was_learned_of_limits_is_kept), CASE(budgets_give_and_refuse), CASE(all_rates_or_none), CASE(a_day_is_the_last_24_hours),
     CASE(budgets_are_shared), CASE(workers_are_remembered),
     CASE(room_is_told),
 };

@@ -1,0 +1,253 @@
+/* fair.c - whose turn is next.
+ *
+ * Three levels: priorities, the highest first; in a priority tenants, then a tenant's batches, who has been sent the least
+ * work first.  Work is tokens, and counts half after each WORK_HALF_LIFE: who had a machine to himself for an hour owes
+ * nothing for it a minute later.  This is deficit round robin with a memory: over any stretch in which all have jobs they
+ * get the same tokens, whatever the sizes of their jobs, and also where one's jobs can go to endpoints that another's
+ * cannot, which a ring of turns does not give.
+ *
+ * Who comes (back) stands level with the one who has had the least so far: he is next, but is not given what he missed.
+ * So a batch of ten jobs waits for one turn, however many millions of jobs stand before it.
+ *
+ * The order is kept in heaps: core->ready of routes, route->shares of tenants, share->flows of batches.  Work only grows, so
+ * a key in a heap is never too large: what comes to the top with a key that is out of date is put back with the right
+ * one.  Sums age without being touched: what is sent now counts more than what was sent before (core->inflation). */
+#include "core/internal.h"
+
+#define INFLATION_MAX 1e100 /* then everything is divided by it */
+
+/* The bits of a double that is not negative are in its order; two of them make way for the priority. */
+static uint64_t turn_key(uint8_t priority, double work)
+{
+    uint64_t bits;
+    memcpy(&bits, &work, sizeof bits);
+    return (uint64_t)(PST_PRIORITY_COUNT - 1 - priority) << 62 | bits >> 2;
+}
+
+static share_t *share_at(const pst_heap_node_t *n)
+{
+    return PST_CONTAINER(n, share_t, node);
+}
+
+static flow_t *flow_at(const pst_heap_node_t *n)
+{
+    return PST_CONTAINER(n, flow_t, node);
+}
+
+share_t *fair_share(route_t *r)
+{
+    for (;;) {
+        pst_heap_node_t *top = pst_heap_top(&r->shares);
+        if (!top)
+            return NULL;
+        share_t *s = share_at(top);
+        uint64_t key = turn_key(s->priority, s->tenant->work);
+        if (key <= top->key)
+            return s;
+        pst_heap_set(&r->shares, top, key);
+    }
+}
+
+flow_t *fair_flow(share_t *s)
+{
+    for (;;) {
+        pst_heap_node_t *top = pst_heap_top(&s->flows);
+        if (!top)
+            return NULL;
+        flow_t *f = flow_at(top);
+        uint64_t key = turn_key(0, f->batch->work);
+        if (key <= top->key)
+            return f;
+        pst_heap_set(&s->flows, top, key);
+    }
+}
+
+bool fair_turn(route_t *r, uint64_t *ret_key)
+{
+    const share_t *s = fair_share(r);
+    if (s)
+        *ret_key = s->node.key;
+    return s != NULL;
+}
+
+route_t *fair_route(pst_core_t *c)
+{
+    for (;;) {
+        pst_heap_node_t *top = pst_heap_top(&c->ready);
+        if (!top)
+            return NULL;
+        route_t *r = PST_CONTAINER(top, route_t, node);
+        uint64_t key;
+        PST_ASSERT(fair_turn(r, &key)); /* a route without active flows is not ready */
+        if (key <= top->key)
+            return r;
+        pst_heap_set(&c->ready, top, key);
+    }
+}
+
+/* ---- tenants and shares -------------------------------------------------------------------------------------------- */
+
+tenant_t *fair_tenant(pst_core_t *c, pst_view_t name)
+{
+    char key[16];
+    core_key(name, 3, key);
+    tenant_t *t = pst_map_get(&c->tenants, key, 16);
+    if (!t) {
+        t = pst_calloc(1, sizeof *t);
+        t->name = pst_strdup_view(name);
+        pst_map_set(&c->tenants, key, 16, t);
+    }
+    t->batches++;
+    return t;
+}
+
+void fair_tenant_put(pst_core_t *c, tenant_t *t)
+{
+    if (--t->batches > 0)
+        return;
+    char key[16];
+    core_key(pst_view_str(t->name), 3, key);
+    pst_map_remove(&c->tenants, key, 16);
+    free(t->name);
+    free(t);
+}
+
+share_t *fair_join(route_t *r, tenant_t *t, uint8_t priority)
+{
+    for (pst_link_t *x = r->all_shares.next; x != &r->all_shares; x = x->next) {
+        share_t *s = PST_CONTAINER(x, share_t, of_route);
+        if (s->tenant == t && s->priority == priority) {
+            s->refs++;
+            return s;
+        }
+    }
+    share_t *s = pst_calloc(1, sizeof *s);
+    pst_heap_node_init(&s->node);
+    pst_heap_init(&s->flows);
+    pst_link_init(&s->of_route);
+    s->tenant = t;
+    s->route = r;
+    s->priority = priority;
+    s->refs = 1;
+    pst_link_after(&r->all_shares, &s->of_route); /* the latest is asked for first */
+    return s;
+}
+
+void fair_part(share_t *s)
+{
+    if (--s->refs > 0)
+        return;
+    PST_ASSERT(!pst_heap_has(&s->node) && s->flows.n == 0);
+    pst_link_remove(&s->of_route);
+    pst_heap_release(&s->flows);
+    free(s);
+}
+
+/* ---- coming and going ----------------------------------------------------------------------------------------------- */
+
+static void stand_level(double *work, double least)
+{
+    *work = PST_MAX(*work, least);
+}
+
+static void enter_share(share_t *s)
+{
+    const share_t *next = fair_share(s->route);
+    tenant_t *t = s->tenant;
+    if (next && next->priority == s->priority && t->flows == 0)
+        stand_level(&t->work, next->tenant->work);
+    pst_heap_set(&s->route->shares, &s->node, turn_key(s->priority, t->work));
+}
+
+void fair_enter(flow_t *f)
+{
+    share_t *s = f->share;
+    batch_t *b = f->batch;
+    const flow_t *next = fair_flow(s);
+    if (next && b->flows_active == 0)
+        stand_level(&b->work, next->batch->work);
+    pst_heap_set(&s->flows, &f->node, turn_key(0, b->work));
+    if (!pst_heap_has(&s->node))
+        enter_share(s);
+    s->tenant->flows++;
+    b->flows_active++;
+}
+
+void fair_leave(flow_t *f)
+{
+    share_t *s = f->share;
+    pst_heap_remove(&s->flows, &f->node);
+    if (s->flows.n == 0)
+        pst_heap_remove(&s->route->shares, &s->node);
+    s->tenant->flows--;
+    f->batch->flows_active--;
+}
+
+/* ---- work ------------------------------------------------------------------------------------------------------------- */
+
+/* Every flow anew: keys that were out of date by different amounts need not be in order once they are right. */
+static void rekey_flows(share_t *s)
+{
+    pst_heap_t old = s->flows;
+    pst_heap_init(&s->flows);
+    for (uint32_t i = 0; i < old.n; i++) {
+        old.v[i]->at = PST_HEAP_OUT;
+        pst_heap_set(&s->flows, old.v[i], turn_key(0, flow_at(old.v[i])->batch->work));
+    }
+    free(old.v);
+}
+
+static void rekey(pst_core_t *c, route_t *r)
+{
+    for (pst_link_t *x = r->all_shares.next; x != &r->all_shares; x = x->next) {
+        share_t *s = PST_CONTAINER(x, share_t, of_route);
+        rekey_flows(s);
+        if (pst_heap_has(&s->node))
+            pst_heap_set(&r->shares, &s->node, turn_key(s->priority, s->tenant->work));
+    }
+    uint64_t key = 0;
+    fair_turn(r, &key);
+    if (pst_heap_has(&r->node))
+        pst_heap_set(&c->ready, &r->node, key);
+    for (uint32_t i = 0; i < r->candidates_n; i++)
+        if (r->candidates[i]->place)
+            pst_heap_set(&r->candidates[i]->place->waiting, &r->candidates[i]->node, key);
+}
+
+/* The sums have grown so large that they are brought back: every one by the same measure. */
+static void deflate(pst_core_t *c)
+{
+    uint32_t i = 0;
+    for (tenant_t *t; (t = pst_map_next(&c->tenants, &i)) != NULL;)
+        t->work /= c->inflation_base;
+    i = 0;
+    for (batch_t *b; (b = pst_map_next(&c->batches, &i)) != NULL;)
+        b->work /= c->inflation_base;
+    c->inflation_base = 1;
+    for (i = 0; i < c->routes_n; i++)
+        if (c->routes[i])
+            rekey(c, c->routes[i]);
+}
+
+/* Doubles with each half-life, in a straight line between. */
+void fair_age(pst_core_t *c)
+{
+    if (c->inflation_base == 0) {
+        c->inflation_base = 1;
+        c->inflated_at = c->now;
+    }
+    while (c->now - c->inflated_at >= WORK_HALF_LIFE) {
+        c->inflation_base *= 2;
+        c->inflated_at += WORK_HALF_LIFE;
+        if (c->inflation_base > INFLATION_MAX)
+            deflate(c);
+    }
+    c->inflation = c->inflation_base * (1 + (double)(c->now - c->inflated_at) / (double)WORK_HALF_LIFE);
+}
+
+void fair_count(pst_core_t *c, flow_t *f, uint64_t tokens)
+{
+    double work = (double)tokens * c->inflation;
+    f->batch->work += work;
+    f->share->tenant->work += work;
+}
