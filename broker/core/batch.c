@@ -32,6 +32,7 @@ batch_t *batch_new(pst_core_t *c, const pst_id_t *id, const pst_batch_info_t *in
     b->name = copy_or_null(info->name);
     b->metadata = copy_or_null(info->metadata);
     b->key = copy_or_null(info->idempotency_key);
+    b->tenant = copy_or_null(info->tenant);
     b->window_s = info->window_s;
     b->max_cost_nano = info->max_cost_nano;
     b->created_ms = info->created_ms;
@@ -72,6 +73,7 @@ void batch_free(pst_core_t *c, batch_t *b)
     free(b->name);
     free(b->metadata);
     free(b->key);
+    free(b->tenant);
     free(b);
 }
 
@@ -131,7 +133,7 @@ void batch_on_open(pst_core_t *c, pst_peer_t peer, const pst_msg_open_t *m)
     }
     pst_batch_info_t info = {.batch = m->batch, .name = m->name, .metadata = m->metadata, .priority = m->priority,
                              .idempotency_key = m->idempotency_key, .window_s = m->window_s,
-                             .max_cost_nano = m->max_cost_nano, .created_ms = c->wall_ms};
+                             .max_cost_nano = m->max_cost_nano, .tenant = m->tenant, .created_ms = c->wall_ms};
     if (!b)
         b = batch_new(c, &m->batch, &info);
     staging_alive(c, b);
@@ -142,6 +144,7 @@ void batch_on_open(pst_core_t *c, pst_peer_t peer, const pst_msg_open_t *m)
     kept->name = pst_view_str(b->name);
     kept->metadata = pst_view_str(b->metadata);
     kept->idempotency_key = pst_view_str(b->key);
+    kept->tenant = pst_view_str(b->tenant);
     s->u.open.info = kept;
     op->peer = peer;
     op->req = m->req;

@@ -78,6 +78,7 @@ typedef struct usage usage_t;   /* estimate.c */
 /* What is concluded from the calls of the last minutes. */
 typedef struct standing {
     uint8_t tier;
+    uint16_t uptime_per_mille; /* 1000 after too few calls */
     bool measured;        /* there were calls enough for the speeds */
     double latency[PST_QUANTILES];    /* seconds */
     double throughput[PST_QUANTILES]; /* output tokens a second */
@@ -107,6 +108,12 @@ typedef struct provider {
     uint32_t room;        /* sum of its pools' free places */
 } provider_t;
 
+/* Of an endpoint's calls, since the broker began. */
+typedef struct totals {
+    uint64_t calls, completed, rate_limited, failed; /* calls: the sum of the other three */
+    uint64_t input, cached, output, cost_nano;
+} totals_t;
+
 typedef struct endpoint {
     uint32_t id;
     uint32_t provider;
@@ -117,6 +124,7 @@ typedef struct endpoint {
     bool on;
     health_t *health;     /* NULL: no call yet */
     usage_t *usage;       /* NULL: no answer yet */
+    totals_t totals;
     bucket_t *bucket;
     rest_t rest;
     uint32_t *routes;     /* that have it as a candidate */
@@ -293,7 +301,7 @@ struct batch {
     batch_state_t state;
     pst_drain_t drain;
     uint8_t priority;
-    char *name, *metadata, *key;
+    char *name, *metadata, *key, *tenant;
     uint64_t created_ms, accepted_ms, cancelling_ms, ended_ms, expires_ms;
     uint64_t window_s, max_cost_nano;
     pack_t *packs;
@@ -332,6 +340,7 @@ typedef struct op {
 } op_t;
 
 struct pst_core {
+    pst_ns_t began;       /* the first step; 0: none yet */
     pst_ns_t now;
     uint64_t wall_ms;
     pst_rng_t rng;

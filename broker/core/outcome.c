@@ -407,6 +407,7 @@ static void end_with_answer(pst_core_t *c, const news_t *n, pst_job_status_t sta
         cost = endpoint_cost(c->endpoints[n->endpoint], o->input_tokens, o->cached_tokens, o->output_tokens);
     r->cost_nano = (n->job ? n->job->cost_spent : 0) + (uint64_t)(cost + 0.5);
     stats_endpoint(c, n->segment, n->endpoint)->cost_nano += (uint64_t)(cost + 0.5);
+    c->endpoints[n->endpoint]->totals.cost_nano += (uint64_t)(cost + 0.5);
     end_job(c, n->batch, o->pack, o->slot, a, n->job);
 }
 
@@ -524,11 +525,26 @@ static void settle_budgets(pst_core_t *c, const news_t *n)
     }
 }
 
+static void count_total(totals_t *t, const pst_outcome_t *o)
+{
+    t->calls++;
+    t->input += o->input_tokens;
+    t->cached += o->cached_tokens;
+    t->output += o->output_tokens;
+    if (o->verdict == PST_VERDICT_DONE)
+        t->completed++;
+    else if (o->verdict == PST_VERDICT_THROTTLE)
+        t->rate_limited++;
+    else
+        t->failed++;
+}
+
 static void count_call(pst_core_t *c, const news_t *n)
 {
     if (n->o->verdict == PST_VERDICT_RETURNED)
         return;
     health_note(c, c->endpoints[n->endpoint], n->o);
+    count_total(&c->endpoints[n->endpoint]->totals, n->o);
     pst_seg_endpoint_t *s = stats_endpoint(c, n->segment, n->endpoint);
     s->calls++;
     s->input_tokens += n->o->input_tokens;
