@@ -35,7 +35,7 @@ batch_t *batch_new(pst_core_t *c, const pst_id_t *id, const pst_batch_info_t *in
     b->window_s = info->window_s;
     b->max_cost_nano = info->max_cost_nano;
     b->created_ms = info->created_ms;
-    b->tenant = fair_tenant(c, pst_view_str(""));
+    b->tenant = fair_tenant(c, info->tenant);
     pst_map_set(&c->batches, id->b, 16, b);
     c->gauge.batches++;
     return b;
@@ -133,7 +133,7 @@ void batch_on_open(pst_core_t *c, pst_peer_t peer, const pst_msg_open_t *m)
     }
     pst_batch_info_t info = {.batch = m->batch, .name = m->name, .metadata = m->metadata, .priority = m->priority,
                              .idempotency_key = m->idempotency_key, .window_s = m->window_s,
-                             .max_cost_nano = m->max_cost_nano, .created_ms = c->wall_ms};
+                             .max_cost_nano = m->max_cost_nano, .tenant = m->tenant, .created_ms = c->wall_ms};
     if (!b)
         b = batch_new(c, &m->batch, &info);
     staging_alive(c, b);
@@ -144,6 +144,7 @@ void batch_on_open(pst_core_t *c, pst_peer_t peer, const pst_msg_open_t *m)
     kept->name = pst_view_str(b->name);
     kept->metadata = pst_view_str(b->metadata);
     kept->idempotency_key = pst_view_str(b->key);
+    kept->tenant = pst_view_str(b->tenant->name);
     s->u.open.info = kept;
     op->peer = peer;
     op->req = m->req;

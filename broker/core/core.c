@@ -289,6 +289,7 @@ void pst_core_step(pst_core_t *c, pst_ns_t now, uint64_t wall_ms, const pst_even
 {
     forget_actions(c);
     c->now = PST_MAX(c->now, now);
+    c->began = c->began ? c->began : c->now;
     c->wall_ms = PST_MAX(c->wall_ms, wall_ms);
     c->more = false;
     fair_age(c);

@@ -209,6 +209,9 @@ pst_err_t pst_core_route_check(pst_core_t *c, pst_url_t url, pst_view_t route);
 /* A provider's number, for pools; UINT32_MAX: unknown. */
 uint32_t pst_core_provider(const pst_core_t *c, pst_view_t name);
 
+/* The whole at this moment, which is that of the last step.  Arrays lie in the arena, names in the core. */
+void pst_core_cluster(pst_core_t *c, uint64_t wall_ms, pst_arena_t *a, pst_cluster_t *ret);
+
 /* Everything it does, counted since it began. */
 #define PST_COUNTER_LIST(X)                                                                        \
     X(batches_accepted, "batches accepted")                                                        \

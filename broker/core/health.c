@@ -102,6 +102,12 @@ static uint8_t tier_of(const total_t *t)
     return t->worked * 100ull >= calls * 80 ? TIER_LATER : TIER_LAST;
 }
 
+static uint16_t uptime_of(const total_t *t)
+{
+    uint64_t calls = (uint64_t)t->worked + t->failed;
+    return calls < UPTIME_CALLS_MIN ? 1000 : (uint16_t)(t->worked * 1000ull / calls);
+}
+
 /* "p90" is what 90 % of calls do not fall short of: latency from the fast end, throughput from the same. */
 static void read_speeds(const total_t *t, standing_t *ret)
 {
@@ -117,12 +123,12 @@ standing_t health_standing(pst_core_t *c, const endpoint_t *e)
 {
     health_t *h = e->health;
     if (!h)
-        return (standing_t){.tier = TIER_NORMAL};
+        return (standing_t){.tier = TIER_NORMAL, .uptime_per_mille = 1000};
     if (h->read && c->now - h->read_at < STANDING_KEEPS)
         return h->standing;
     total_t t;
     sum(c, h, &t);
-    h->standing = (standing_t){.tier = tier_of(&t)};
+    h->standing = (standing_t){.tier = tier_of(&t), .uptime_per_mille = uptime_of(&t)};
     read_speeds(&t, &h->standing);
     h->read_at = c->now;
     h->read = true;

@@ -77,7 +77,6 @@ typedef struct place {
 #define USED_SLOTS 12                 /* of the last minute */
 #define USED_SLOT (5 * PST_SEC)
 
-typedef enum source { SOURCE_CONFIGURED, SOURCE_HEADERS, SOURCE_REFUSALS } source_t;
 typedef struct learner learner_t; /* learn.c */
 
 /* A rate budget whose counters are the store's; `have` is the slice leased to this broker. */
@@ -87,7 +86,7 @@ typedef struct bucket {
     place_t *place;       /* who waits for it */
     uint64_t configured[PST_RATE_COUNT]; /* 0: nothing */
     uint64_t limit[PST_RATE_COUNT], cap[PST_RATE_COUNT]; /* in force; 0: none */
-    uint8_t source[PST_RATE_COUNT]; /* source_t of limit */
+    uint8_t source[PST_RATE_COUNT]; /* pst_limit_source_t of limit */
     int64_t have[PST_RATE_COUNT]; /* negative: spent more than reserved, to be paid back from the next slice */
     double pace[PST_RATE_COUNT];  /* what may be sent at this moment, so that a slice is not spent in one burst */
     pst_ns_t paced_at;
@@ -98,6 +97,7 @@ typedef struct bucket {
     uint64_t kept[PST_RATE_COUNT]; /* what the store remembers of what was learned */
     pst_ns_t kept_at;
     uint64_t used[PST_RATE_COUNT][USED_SLOTS], used_slot; /* for who looks on; the latest slot's number */
+    uint64_t used_day, day; /* requests of the day so far, by the wall clock */
 } bucket_t;
 
 /* OpenRouter's order of endpoints by their uptime. */
@@ -109,6 +109,7 @@ typedef struct usage usage_t;   /* estimate.c */
 /* What is concluded from the calls of the last minutes. */
 typedef struct standing {
     uint8_t tier;
+    uint16_t uptime_per_mille; /* 1000 after too few calls */
     bool measured;        /* there were calls enough for the speeds */
     double latency[PST_QUANTILES];    /* seconds */
     double throughput[PST_QUANTILES]; /* output tokens a second */
@@ -149,6 +150,12 @@ typedef struct provider {
     uint32_t places;      /* sum of its pools' places */
 } provider_t;
 
+/* Of an endpoint's calls, since the broker began. */
+typedef struct totals {
+    uint64_t calls, completed, rate_limited, failed; /* calls: the sum of the other three */
+    uint64_t input, cached, output, cost_nano;
+} totals_t;
+
 typedef struct endpoint {
     uint32_t id;
     uint32_t provider;
@@ -164,6 +171,7 @@ typedef struct endpoint {
     uint32_t refused, answered; /* lately */
     health_t *health;     /* NULL: no call yet */
     usage_t *usage;       /* NULL: no answer yet */
+    totals_t totals;
     bucket_t *bucket;     /* NULL: no limit configured or learned */
     rest_t rest;
     place_t place;
@@ -450,6 +458,7 @@ typedef struct op {
 } op_t;
 
 struct pst_core {
+    pst_ns_t began;       /* the first step; 0: none yet */
     pst_ns_t now;
     uint64_t wall_ms;
     pst_rng_t rng;
@@ -695,11 +704,11 @@ void bucket_settle(pst_core_t *c, bucket_t *b, tokens_t reserved, tokens_t real)
 void bucket_unspend(pst_core_t *c, bucket_t *b, tokens_t reserved);
 void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a);
 void bucket_timer(pst_core_t *c, bucket_t *b);
-void bucket_learn(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t limit, source_t source);
+void bucket_learn(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t limit, pst_limit_source_t source);
 void bucket_left(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t left);
 void bucket_rate(bucket_t *b, double a_second); /* of requests, as refusals teach */
 void bucket_keep(pst_core_t *c, bucket_t *b);   /* what was learned, if it is news */
-uint64_t bucket_used(const pst_core_t *c, bucket_t *b, pst_rate_t rate); /* in the last minute */
+uint64_t bucket_used(const pst_core_t *c, bucket_t *b, pst_rate_t rate); /* in the last minute, or in the day so far */
 void bucket_restore(pst_core_t *c, pst_view_t name, const uint64_t limit[PST_RATE_COUNT],
                     const uint8_t source[PST_RATE_COUNT]);
 

@@ -104,7 +104,7 @@ void learn_refused(pst_core_t *c, endpoint_t *e, pst_ns_t started, uint64_t wait
     if (e->limited && !limit_is_wrong(e))
         return;
     bucket_t *b = endpoint_bucket(c, e);
-    if (b->configured[PST_RATE_REQUESTS] || (b->limit[PST_RATE_REQUESTS] && b->source[PST_RATE_REQUESTS] == SOURCE_HEADERS))
+    if (b->configured[PST_RATE_REQUESTS] || (b->limit[PST_RATE_REQUESTS] && b->source[PST_RATE_REQUESTS] == PST_LIMIT_SAID))
         return;
     learner_t *l = b->learner;
     if (!l) {

@@ -13,10 +13,12 @@
  * taught (learn.c).  What was learned is kept in the store, so that a restart need not find it out again. */
 #include "core/internal.h"
 
+#define DAY_MS 86400000u
 #define DAY_SLICES 1000     /* into which a day's requests are cut */
 #define SLICE_REQUESTS_MIN 16 /* a round trip costs Redis some 15 us: a sixteenth of it a job */
 #define PACE_SHARE 0.99     /* of a limit */
 #define BURST_SHARE 0.02    /* of a second's requests: what may be caught up with at once, when the broker was busy elsewhere */
+#define LEARNED_MAX 1000000000000 /* what a header may make us believe */
 #define KEEP_EVERY (10 * PST_SEC) /* at most so often a bucket's learned limits are stored */
 
 static bool is_tokens(int rate)
@@ -58,7 +60,7 @@ static double burst_of(const bucket_t *b, int rate)
     return rate == PST_RATE_REQUESTS ? 1 + second * BURST_SHARE : PST_MAX(second, 1.0);
 }
 
-static void put_limit(bucket_t *b, int rate, uint64_t limit, source_t source)
+static void put_limit(bucket_t *b, int rate, uint64_t limit, pst_limit_source_t source)
 {
     bool fresh = b->limit[rate] == 0;
     b->limit[rate] = limit;
@@ -73,7 +75,7 @@ void bucket_set(bucket_t *b, const uint64_t limit[PST_RATE_COUNT])
         bool was_configured = b->configured[i] > 0;
         b->configured[i] = limit[i];
         if (limit[i] || was_configured)
-            put_limit(b, i, limit[i], SOURCE_CONFIGURED);
+            put_limit(b, i, limit[i], PST_LIMIT_CONFIGURED);
     }
     if (limit[PST_RATE_REQUESTS])
         learn_end(b);
@@ -215,7 +217,7 @@ void bucket_rate(bucket_t *b, double a_second)
     uint64_t limit = (uint64_t)(a_second * 60 / PACE_SHARE + 0.5);
     limit = PST_MAX(limit, 1);
     if (limit != b->limit[PST_RATE_REQUESTS])
-        put_limit(b, PST_RATE_REQUESTS, limit, SOURCE_REFUSALS);
+        put_limit(b, PST_RATE_REQUESTS, limit, PST_LIMIT_LEARNED);
 }
 
 static bool in_pace(pst_core_t *c, bucket_t *b, tokens_t t)
@@ -255,9 +257,22 @@ static void roll(const pst_core_t *c, bucket_t *b)
     b->used_slot = slot;
 }
 
+static void count_of_day(const pst_core_t *c, bucket_t *b, int64_t amount)
+{
+    uint64_t day = c->wall_ms / DAY_MS;
+    if (day != b->day)
+        b->used_day = 0;
+    b->day = day;
+    b->used_day += (uint64_t)PST_MAX(amount, -(int64_t)b->used_day);
+}
+
 /* What comes back was mostly spent in a slot before: then that of now is empty at least. */
 static void count_used(const pst_core_t *c, bucket_t *b, int rate, int64_t amount)
 {
+    if (rate == PST_RATE_DAILY) {
+        count_of_day(c, b, amount);
+        return;
+    }
     roll(c, b);
     uint64_t *u = &b->used[rate][b->used_slot % USED_SLOTS];
     if (amount >= 0)
@@ -351,7 +366,7 @@ void bucket_keep(pst_core_t *c, bucket_t *b)
 {
     bool changed = false;
     for (int i = 0; i < PST_RATE_COUNT; i++) {
-        uint64_t learned = b->source[i] == SOURCE_CONFIGURED ? 0 : b->limit[i], was = b->kept[i];
+        uint64_t learned = b->source[i] == PST_LIMIT_CONFIGURED ? 0 : b->limit[i], was = b->kept[i];
         uint64_t apart = learned > was ? learned - was : was - learned;
         changed = changed || apart > was / 10;
     }
@@ -360,16 +375,19 @@ void bucket_keep(pst_core_t *c, bucket_t *b)
     b->kept_at = c->now;
     pst_store_op_t *s = limit_op(c, PST_STORE_LIMIT_KEEP, b, NULL);
     for (int i = 0; i < PST_RATE_COUNT; i++) {
-        b->kept[i] = b->source[i] == SOURCE_CONFIGURED ? 0 : b->limit[i];
+        b->kept[i] = b->source[i] == PST_LIMIT_CONFIGURED ? 0 : b->limit[i];
         s->u.limit.rate[i].limit = b->kept[i];
         s->u.limit.rate[i].amount = b->source[i];
     }
 }
 
-void bucket_learn(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t limit, source_t source)
+void bucket_learn(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t limit, pst_limit_source_t source)
 {
+    limit = PST_MIN(limit, LEARNED_MAX);
     if (b->configured[rate] || limit == 0)
         return;
+    if (rate == PST_RATE_REQUESTS && source == PST_LIMIT_SAID)
+        learn_end(b);
     if (limit != b->limit[rate] || b->source[rate] != source)
         put_limit(b, (int)rate, limit, source);
     bucket_keep(c, b);
@@ -387,6 +405,8 @@ void bucket_left(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t left)
 uint64_t bucket_used(const pst_core_t *c, bucket_t *b, pst_rate_t rate)
 {
     uint64_t sum = 0;
+    if (rate == PST_RATE_DAILY)
+        return c->wall_ms / DAY_MS == b->day ? b->used_day : 0;
     roll(c, b);
     for (int i = 0; i < USED_SLOTS; i++)
         sum += b->used[rate][i];
@@ -406,12 +426,12 @@ void bucket_restore(pst_core_t *c, pst_view_t name, const uint64_t limit[PST_RAT
         return;
     bucket_t *b = endpoint_bucket(c, c->endpoints[id]);
     for (int i = 0; i < PST_RATE_COUNT; i++) {
-        if (b->configured[i] || !limit[i] || source[i] == SOURCE_CONFIGURED)
+        if (b->configured[i] || !limit[i] || source[i] == PST_LIMIT_CONFIGURED)
             continue;
-        put_limit(b, i, limit[i], (source_t)source[i]);
+        put_limit(b, i, limit[i], (pst_limit_source_t)source[i]);
         b->kept[i] = limit[i];
         c->endpoints[id]->window = 0;
     }
-    if (b->source[PST_RATE_REQUESTS] == SOURCE_REFUSALS && b->limit[PST_RATE_REQUESTS])
+    if (b->source[PST_RATE_REQUESTS] == PST_LIMIT_LEARNED && b->limit[PST_RATE_REQUESTS])
         learn_restore(c, b);
 }

@@ -407,6 +407,7 @@ static void end_with_answer(pst_core_t *c, const news_t *n, pst_job_status_t sta
         cost = endpoint_cost(c->endpoints[n->endpoint], o->input_tokens, o->cached_tokens, o->output_tokens);
     r->cost_nano = (n->job ? n->job->cost_spent : 0) + (uint64_t)(cost + 0.5);
     stats_endpoint(c, n->segment, n->endpoint)->cost_nano += (uint64_t)(cost + 0.5);
+    c->endpoints[n->endpoint]->totals.cost_nano += (uint64_t)(cost + 0.5);
     end_job(c, n->batch, o->pack, o->slot, a, n->job);
 }
 
@@ -524,11 +525,26 @@ static void settle_budgets(pst_core_t *c, const news_t *n)
     }
 }
 
+static void count_total(totals_t *t, const pst_outcome_t *o)
+{
+    t->calls++;
+    t->input += o->input_tokens;
+    t->cached += o->cached_tokens;
+    t->output += o->output_tokens;
+    if (o->verdict == PST_VERDICT_DONE)
+        t->completed++;
+    else if (o->verdict == PST_VERDICT_THROTTLE)
+        t->rate_limited++;
+    else
+        t->failed++;
+}
+
 static void count_call(pst_core_t *c, const news_t *n)
 {
     if (n->o->verdict == PST_VERDICT_RETURNED)
         return;
     health_note(c, c->endpoints[n->endpoint], n->o);
+    count_total(&c->endpoints[n->endpoint]->totals, n->o);
     pst_seg_endpoint_t *s = stats_endpoint(c, n->segment, n->endpoint);
     s->calls++;
     s->input_tokens += n->o->input_tokens;
@@ -650,12 +666,29 @@ static bool locate(pst_core_t *c, const pst_outcome_group_t *g, const pst_outcom
     return true;
 }
 
+/* What the provider's headers say: a limit that is not configured, and what is left of it. */
+static void note_limits(pst_core_t *c, const pst_outcome_group_t *g)
+{
+    for (uint32_t i = 0; i < g->limits_n; i++) {
+        const pst_limit_report_t *l = &g->limits[i];
+        uint32_t id = endpoint_find(c, &g->endpoints[l->endpoint]);
+        if (id == NONE)
+            continue;
+        endpoint_t *e = c->endpoints[id];
+        e->window = 0;
+        bucket_learn(c, endpoint_bucket(c, e), (pst_rate_t)l->rate, l->limit, PST_LIMIT_SAID);
+        if (l->remaining != UINT64_MAX)
+            bucket_left(c, e->bucket, (pst_rate_t)l->rate, l->remaining);
+    }
+}
+
 void outcome_on_message(pst_core_t *c, const pst_event_t *ev)
 {
     worker_t *w = worker_find(c, ev->u.outcomes.worker);
     receipt_t *receipt = receipt_new(ev->u.outcomes.worker, ev->u.outcomes.number);
     for (uint32_t i = 0; i < ev->u.outcomes.groups_n; i++) {
         const pst_outcome_group_t *g = &ev->u.outcomes.groups[i];
+        note_limits(c, g);
         news_t n = {.batch = batch_find(c, &g->batch), .group = g, .blob = ev->u.outcomes.blobs[i], .receipt = receipt};
         if (!n.batch || n.batch->state != BATCH_ACTIVE)
             continue;

@@ -172,7 +172,8 @@ void stats_batch_info(pst_core_t *c, const batch_t *b, bool full, pst_arena_t *a
 {
     *ret = (pst_batch_info_t){.batch = b->id, .status = (uint8_t)status_of(b), .priority = b->priority,
                               .name = pst_view_str(b->name), .metadata = pst_view_str(b->metadata),
-                              .idempotency_key = pst_view_str(b->key), .created_ms = b->created_ms,
+                              .idempotency_key = pst_view_str(b->key), .tenant = pst_view_str(b->tenant->name),
+                              .created_ms = b->created_ms,
                               .accepted_ms = b->accepted_ms, .cancelling_ms = b->cancelling_ms,
                               .ended_ms = b->ended_ms, .expires_ms = b->expires_ms, .window_s = b->window_s,
                               .max_cost_nano = b->max_cost_nano, .jobs = b->jobs, .running = b->running,

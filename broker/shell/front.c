@@ -136,9 +136,11 @@ static pst_err_t on_message(void *arg, pst_peer_t peer, const pst_msg_t *m)
     case PST_MSG_GET: pst_queries_get(f->b->queries, peer, &m->u.get); return PST_OK;
     case PST_MSG_CANCEL: on_cancel(f, peer, &m->u.batch_req); return PST_OK;
     case PST_MSG_DELETE: on_delete(f, peer, &m->u.batch_req); return PST_OK;
+    case PST_MSG_TOP: pst_queries_top(f->b->queries, peer, &m->u.top); return PST_OK;
     case PST_MSG_HELLO: case PST_MSG_WELCOME: case PST_MSG_PING: case PST_MSG_BYE: case PST_MSG_REFUSED:
     case PST_MSG_DONE: case PST_MSG_BATCH: case PST_MSG_BATCHES: case PST_MSG_RESULTS: case PST_MSG_JOB:
-    case PST_MSG_CAPACITY: case PST_MSG_OUTCOMES: case PST_MSG_TASKS: case PST_MSG_REVOKE: case PST_MSG_ACK:
+    case PST_MSG_CLUSTER: case PST_MSG_CAPACITY: case PST_MSG_OUTCOMES: case PST_MSG_TASKS: case PST_MSG_REVOKE:
+    case PST_MSG_ACK:
         break; /* no client says this */
     }
     return PST_E_MALFORMED;

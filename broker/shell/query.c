@@ -197,6 +197,20 @@ void pst_queries_status(pst_queries_t *all, pst_peer_t peer, const pst_msg_batch
         query_reply(q, &m);
 }
 
+/* ---- TOP --------------------------------------------------------------------------------------------------------- */
+
+void pst_queries_top(pst_queries_t *all, pst_peer_t peer, const pst_msg_top_t *r)
+{
+    static const pst_event_t tick = {.type = PST_EV_TICK};
+    pst_broker_t *b = all->b;
+    pst_engine_step(b, &tick); /* so that what rests, and for how long, is told as of now */
+    pst_msg_t m = {.type = PST_MSG_CLUSTER};
+    m.u.cluster.req = r->req;
+    pst_arena_clear(&b->arena);
+    pst_core_cluster(b->core, pst_clock_wall_ms(), &b->arena, &m.u.cluster.cluster);
+    pst_sessions_send(pst_front_sessions(b->front), peer, &m);
+}
+
 /* ---- requests about a batch that is not held --------------------------------------------------------------------- */
 
 typedef struct ended {

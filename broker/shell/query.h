@@ -12,6 +12,8 @@ pst_queries_t *pst_queries_new(pst_broker_t *b);
 void pst_queries_destroy(pst_queries_t **q);
 
 void pst_queries_status(pst_queries_t *q, pst_peer_t peer, const pst_msg_batch_req_t *m);
+/* Answered at once. */
+void pst_queries_top(pst_queries_t *q, pst_peer_t peer, const pst_msg_top_t *m);
 void pst_queries_list(pst_queries_t *q, pst_peer_t peer, const pst_msg_list_t *m);
 void pst_queries_fetch(pst_queries_t *q, pst_peer_t peer, const pst_msg_fetch_t *m);
 void pst_queries_get(pst_queries_t *q, pst_peer_t peer, const pst_msg_get_t *m);

@@ -106,17 +106,6 @@ typedef enum pst_store_op_type {
 /* Why a batch takes no more work. */
 typedef enum pst_drain { PST_DRAIN_NONE, PST_DRAIN_CANCELLED, PST_DRAIN_EXPIRED, PST_DRAIN_BUDGET } pst_drain_t;
 
-/* What the budget of an account, or of a model there, limits.  Minutes are buckets that fill steadily, a day is the 24
- * hours before now: no clock of a provider's is known, and so none of its days sees more. */
-typedef enum pst_rate {
-    PST_RATE_REQUESTS, /* a minute */
-    PST_RATE_INPUT,    /* tokens a minute */
-    PST_RATE_OUTPUT,
-    PST_RATE_TOKENS,   /* input and output together */
-    PST_RATE_DAILY,    /* requests a day */
-    PST_RATE_COUNT
-} pst_rate_t;
-
 typedef struct pst_store_op {
     pst_store_op_type_t type;
     uint64_t token;              /* comes back in the answer; 0: no answer wanted */
@@ -125,7 +114,7 @@ typedef struct pst_store_op {
     union {
         struct {                 /* OPEN */
             const pst_batch_info_t *info; /* name, priority, window_s, max_cost_nano, metadata, idempotency_key,
-                                           * created_ms; the rest is zero */
+                                           * tenant, created_ms; the rest is zero */
         } open;
         struct {                 /* PUT_PACK */
             pst_pack_entry_t entry;

@@ -476,13 +476,14 @@ static void take_message(pst_conn_t *c, pst_reply_t *in)
     case PST_MSG_REFUSED: take_refusal(c, &in->msg.u.refused); break;
     case PST_MSG_BYE: end_session(c, pst_ns_add(pst_clock_mono(), PUT_OFF_MIN)); break;
     case PST_MSG_DONE: case PST_MSG_BATCH: case PST_MSG_BATCHES: case PST_MSG_RESULTS: case PST_MSG_JOB:
+    case PST_MSG_CLUSTER:
         take_reply(c, in);
         break;
     case PST_MSG_PING: break;
     case PST_MSG_HELLO: case PST_MSG_ROUTE: case PST_MSG_OPEN: case PST_MSG_PACK: case PST_MSG_COMMIT:
     case PST_MSG_ABORT: case PST_MSG_STATUS: case PST_MSG_LIST: case PST_MSG_FETCH: case PST_MSG_GET:
-    case PST_MSG_CANCEL: case PST_MSG_DELETE: case PST_MSG_CAPACITY: case PST_MSG_OUTCOMES: case PST_MSG_TASKS:
-    case PST_MSG_REVOKE: case PST_MSG_ACK:
+    case PST_MSG_CANCEL: case PST_MSG_DELETE: case PST_MSG_TOP: case PST_MSG_CAPACITY: case PST_MSG_OUTCOMES:
+    case PST_MSG_TASKS: case PST_MSG_REVOKE: case PST_MSG_ACK:
         break; /* no broker sends these to a client */
     }
 }

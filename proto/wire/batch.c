@@ -2,7 +2,7 @@
 #include "wire/put.h"
 #include "wire/tree.h"
 
-#define FIELDS 28
+#define FIELDS 29
 #define STATS_FIELDS 10
 #define PARKED_FIELDS 3
 #define CAUSES_MAX 256
@@ -67,6 +67,7 @@ void pst_put_batch_info(msgpack_packer *k, const pst_batch_info_t *b)
     pst_put_uint(k, b->output_tokens);
     pst_put_uint(k, b->cost_nano);
     put_lists(k, b);
+    pst_put_str(k, b->tenant, PST_NAME_BYTES_MAX);
 }
 
 void pst_batch_info_encode(const pst_batch_info_t *i, pst_buf_t *out)
@@ -149,6 +150,7 @@ static pst_batch_info_t read_info(pst_fields_t *f, pst_arena_t *a)
     b.output_tokens = pst_field_uint(f, UINT64_MAX);
     b.cost_nano = pst_field_uint(f, UINT64_MAX);
     read_lists(f, a, &b);
+    b.tenant = pst_field_str_if_any(f, PST_NAME_BYTES_MAX);
     return b;
 }
 

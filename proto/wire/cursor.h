@@ -45,6 +45,16 @@ static inline uint64_t pst_in_uint(pst_in_t *c, uint64_t max)
     return 0;
 }
 
+/* The same, any; UINT64_MAX for nil. */
+static inline uint64_t pst_in_uint_or_nil(pst_in_t *c)
+{
+    if (c->p < c->end && *c->p == 0xc0) {
+        c->p++;
+        return UINT64_MAX;
+    }
+    return pst_in_uint(c, UINT64_MAX);
+}
+
 static inline uint32_t pst_in_u32(pst_in_t *c)
 {
     return (uint32_t)pst_in_uint(c, UINT32_MAX);
@@ -104,6 +114,9 @@ PST_MUSTCHECK pst_err_t pst_in_end(pst_in_t *c);
 pst_endpoint_name_t pst_in_endpoint(pst_in_t *c);
 pst_endpoint_name_t *pst_in_endpoints(pst_in_t *c, pst_arena_t *a, uint32_t max, uint32_t *ret_n);
 pst_result_blob_t pst_in_blob(pst_in_t *c);
+
+/* All of CLUSTER behind its req. */
+void pst_in_cluster(pst_in_t *c, pst_arena_t *a, pst_cluster_t *ret);
 
 /* HELLO, CAPACITY, OUTCOMES, TASKS, REVOKE: c stands behind the envelope, m has its type.  Errors
  * in c->err; false, and nothing read, for the other messages. */

@@ -74,6 +74,25 @@ static void read_outcome(pst_in_t *c, pst_outcome_t *o)
     pst_in_close(c, extra);
 }
 
+static void read_limit_reports(pst_in_t *c, pst_arena_t *a, pst_outcome_group_t *g)
+{
+    g->limits = pst_in_list(c, a, PST_LIMIT_REPORTS_MAX, 1 + PST_LIMIT_REPORT_FIELDS, sizeof *g->limits,
+                            &g->limits_n);
+    for (uint32_t i = 0; i < g->limits_n; i++) {
+        pst_limit_report_t *r = &g->limits[i];
+        uint32_t extra = pst_in_open(c, PST_LIMIT_REPORT_FIELDS);
+        r->endpoint = pst_in_u16(c);
+        r->rate = pst_in_u8(c, PST_RATE_COUNT - 1);
+        r->limit = pst_in_uint(c, UINT64_MAX);
+        r->remaining = pst_in_uint_or_nil(c);
+        r->reset_ms = pst_in_uint(c, UINT64_MAX);
+        pst_in_close(c, extra);
+        if (c->err == PST_OK && (r->endpoint >= g->endpoints_n || r->limit == 0))
+            pst_in_fail(c, PST_E_MALFORMED);
+    }
+    pst_in_close(c, 0);
+}
+
 /* Everything an outcome names is there, so that nobody need ask again. */
 static bool outcome_fits(const pst_outcome_group_t *g, const pst_outcome_t *o)
 {
@@ -93,6 +112,12 @@ static void read_outcome_group(pst_in_t *c, pst_arena_t *a, pst_outcome_group_t 
         read_outcome(c, &g->outcomes[i]);
     pst_in_close(c, 0);
     g->blob = pst_in_blob(c);
+    g->limits = NULL;
+    g->limits_n = 0;
+    if (extra > 0) {
+        read_limit_reports(c, a, g);
+        extra--;
+    }
     pst_in_close(c, extra);
     for (uint32_t i = 0; c->err == PST_OK && i < g->outcomes_n; i++) {
         if (!outcome_fits(g, &g->outcomes[i]))

@@ -33,11 +33,13 @@
     X(GET, 24)      /* C    one job                              -> JOB | DONE(err) */             \
     X(CANCEL, 25)   /* C    stop what has not been sent          -> DONE */                        \
     X(DELETE, 26)   /* C    forget an ended batch                -> DONE */                        \
+    X(TOP, 27)      /* C    how does the whole cluster stand?    -> CLUSTER */                     \
     X(DONE, 48)     /* B */                                                                        \
     X(BATCH, 49)    /* B */                                                                        \
     X(BATCHES, 50)  /* B */                                                                        \
     X(RESULTS, 51)  /* B */                                                                        \
     X(JOB, 52)      /* B */                                                                        \
+    X(CLUSTER, 53)  /* B */                                                                        \
     X(CAPACITY, 80) /* W    what I can take now */                                                 \
     X(OUTCOMES, 81) /* W    what became of tasks                 -> ACK */                         \
     X(TASKS, 96)    /* V    jobs to run */                                                         \
@@ -222,6 +224,7 @@ typedef struct pst_msg_open {
     uint64_t max_cost_nano;      /* 0: no budget */
     pst_view_t idempotency_key;  /* empty: none */
     pst_view_t metadata;         /* a JSON object, or empty */
+    pst_view_t tenant;           /* whose it is: shares are fair between tenants first; empty: nobody's.  A later field */
 } pst_msg_open_t;
 
 typedef struct pst_msg_pack {
@@ -334,6 +337,7 @@ typedef struct pst_batch_info {
     uint32_t endpoints_n;
     pst_parked_t *parked;
     uint32_t parked_n;
+    pst_view_t tenant;           /* empty: none, as in what was stored before there were any */
 } pst_batch_info_t;
 
 typedef struct pst_msg_batch {
@@ -367,6 +371,70 @@ typedef struct pst_msg_job {
     uint64_t due_wall_ms;        /* RETRYING: when it runs next */
     pst_view_t pack;             /* ENDED: the result pack that holds it */
 } pst_msg_job_t;
+
+/* Where a limit is known from. */
+typedef enum pst_limit_source {
+    PST_LIMIT_CONFIGURED = 0,
+    PST_LIMIT_SAID = 1,          /* by the provider, in its headers */
+    PST_LIMIT_LEARNED = 2,       /* from what it refused */
+    PST_LIMIT_SOURCE_COUNT
+} pst_limit_source_t;
+
+typedef struct pst_cluster_limit {
+    uint8_t rate;                /* pst_rate_t */
+    uint8_t source;              /* pst_limit_source_t */
+    uint64_t limit;
+    uint64_t used;               /* in the last minute; PST_RATE_DAILY: the day so far */
+} pst_cluster_limit_t;
+
+typedef struct pst_cluster_provider {
+    pst_view_t name;
+    uint32_t workers;            /* that serve it */
+    uint32_t in_flight, room;    /* calls; how many more its workers could take now */
+    uint32_t concurrency;        /* 0: no limit */
+    pst_cluster_limit_t *limits; /* at most one a rate */
+    uint32_t limits_n;
+    uint8_t cause;               /* why it rests; 0: it does not */
+    uint64_t until_wall_ms;      /* next try */
+} pst_cluster_provider_t;
+
+typedef struct pst_cluster_endpoint {
+    pst_endpoint_name_t name;
+    uint32_t in_flight, concurrency;
+    uint64_t calls, completed, rate_limited, failed; /* calls: the sum of the other three */
+    uint64_t input_tokens, cached_tokens, output_tokens, cost_nano;
+    /* Of the last minutes; 0, 0 and 1000 if there were too few calls to tell. */
+    uint32_t p50_ms, tokens_per_s;
+    uint16_t uptime_per_mille;
+    uint8_t cause;
+    uint64_t until_wall_ms;
+    pst_cluster_limit_t *limits;
+    uint32_t limits_n;
+} pst_cluster_endpoint_t;
+
+/* Everything at one moment, for a live view.  Counts of calls and of what came of them are since the broker began. */
+typedef struct pst_cluster {
+    uint64_t wall_ms, uptime_ms;
+    uint32_t workers;            /* with a session */
+    uint32_t batches;            /* not ended */
+    uint64_t jobs_queued;        /* of accepted batches, at no worker and waiting for no moment */
+    uint32_t jobs_running, jobs_waiting;
+    uint64_t accepted, completed, failed; /* jobs */
+    uint64_t cost_nano;
+    pst_cluster_provider_t *providers;
+    uint32_t providers_n;
+    pst_cluster_endpoint_t *endpoints;
+    uint32_t endpoints_n;
+} pst_cluster_t;
+
+typedef struct pst_msg_top {
+    uint32_t req;
+} pst_msg_top_t;
+
+typedef struct pst_msg_cluster {
+    uint32_t req;
+    pst_cluster_t cluster;
+} pst_msg_cluster_t;
 
 typedef struct pst_msg_capacity {
     pst_pool_capacity_t *pools;  /* replaces what HELLO or an earlier CAPACITY said */
@@ -419,6 +487,15 @@ typedef struct pst_outcome {
     uint32_t body_offset, body_bytes;
 } pst_outcome_t;
 
+/* What a provider last said of one of its limits, in the headers of an answer. */
+typedef struct pst_limit_report {
+    uint16_t endpoint;           /* in the group's table: whose call was answered */
+    uint8_t rate;                /* pst_rate_t */
+    uint64_t limit;              /* > 0 */
+    uint64_t remaining;          /* UINT64_MAX: not said */
+    uint64_t reset_ms;           /* until all of it is there again; 0: not said */
+} pst_limit_report_t;
+
 typedef struct pst_outcome_group { /* outcomes of one segment; bodies in one blob */
     pst_id_t batch;
     uint32_t segment;
@@ -427,6 +504,8 @@ typedef struct pst_outcome_group { /* outcomes of one segment; bodies in one blo
     pst_outcome_t *outcomes;
     uint32_t outcomes_n;
     pst_result_blob_t blob;
+    pst_limit_report_t *limits;  /* a later field, else none */
+    uint32_t limits_n;
 } pst_outcome_group_t;
 
 typedef struct pst_msg_outcomes {
@@ -462,6 +541,8 @@ typedef struct pst_msg {
         pst_msg_batches_t batches;
         pst_msg_results_t results;
         pst_msg_job_t job;
+        pst_msg_top_t top;
+        pst_msg_cluster_t cluster;
         pst_msg_capacity_t capacity;
         pst_msg_outcomes_t outcomes;
         pst_msg_tasks_t tasks;

@@ -1,5 +1,5 @@
 /* msg_decode.c - a frame as a pst_msg_t: the envelope, then what clients and broker say to one
- * another, read from msgpack-c's tree.  The workers' link is link_decode.c.
+ * another, read from msgpack-c's tree.  The workers' link is link_decode.c, CLUSTER cluster.c.
  *
  * The envelope is read before anything else is asked of the frame: it is what a peer of another
  * version, whose messages may look quite different behind it, has to be told so. */
@@ -47,6 +47,7 @@ static void read_open(pst_fields_t *f, pst_msg_open_t *m)
     m->max_cost_nano = pst_field_uint(f, UINT64_MAX);
     m->idempotency_key = pst_field_str(f, PST_NAME_BYTES_MAX);
     m->metadata = pst_field_str(f, PST_METADATA_BYTES_MAX);
+    m->tenant = pst_field_str_if_any(f, PST_NAME_BYTES_MAX);
 }
 
 static void read_pack(pst_fields_t *f, pst_msg_pack_t *m)
@@ -169,12 +170,14 @@ static void read_fields(pst_fields_t *f, pst_arena_t *a, pst_msg_t *m)
     case PST_MSG_BATCHES: read_batches(f, a, &m->u.batches); break;
     case PST_MSG_RESULTS: read_results(f, a, &m->u.results); break;
     case PST_MSG_JOB: read_job(f, &m->u.job); break;
+    case PST_MSG_TOP: m->u.top.req = pst_field_u32(f); break;
     case PST_MSG_ACK: m->u.ack.number = pst_field_uint(f, UINT64_MAX); break;
     case PST_MSG_HELLO:
     case PST_MSG_CAPACITY:
     case PST_MSG_OUTCOMES:
     case PST_MSG_TASKS:
-    case PST_MSG_REVOKE: PST_ASSERT(!"read by pst_link_decode");
+    case PST_MSG_REVOKE:
+    case PST_MSG_CLUSTER: PST_ASSERT(!"read by the cursor");
     }
 }
 
@@ -187,6 +190,16 @@ static pst_err_t decode_tree(pst_view_t frame, pst_arena_t *a, pst_msg_t *m)
     read_fields(&f, a, m);
     pst_tree_release(&t);
     return t.err;
+}
+
+/* Long lists; false, and nothing read, for messages without any. */
+static bool decode_by_cursor(pst_in_t *c, pst_arena_t *a, pst_msg_t *m)
+{
+    if (m->type != PST_MSG_CLUSTER)
+        return pst_link_decode(c, a, m);
+    m->u.cluster.req = pst_in_u32(c);
+    pst_in_cluster(c, a, &m->u.cluster.cluster);
+    return true;
 }
 
 /* Returns how many fields follow the envelope. */
@@ -219,7 +232,7 @@ pst_err_t pst_msg_decode(pst_view_t frame, pst_arena_t *a, pst_msg_t *ret)
     if (known < 0 || fields < (uint32_t)known)
         return PST_E_MALFORMED;
     pst_err_t e;
-    if (pst_link_decode(&c, a, &m)) {
+    if (decode_by_cursor(&c, a, &m)) {
         pst_in_close(&c, fields - (uint32_t)known);
         e = pst_in_end(&c);
     } else {

@@ -74,6 +74,7 @@ static void put_open(msgpack_packer *k, const pst_msg_open_t *m)
     pst_put_uint(k, m->max_cost_nano);
     pst_put_str(k, m->idempotency_key, PST_NAME_BYTES_MAX);
     pst_put_str(k, m->metadata, PST_METADATA_BYTES_MAX);
+    pst_put_str(k, m->tenant, PST_NAME_BYTES_MAX);
 }
 
 static void put_pack(msgpack_packer *k, const pst_msg_pack_t *m)
@@ -191,9 +192,23 @@ static void put_outcome(msgpack_packer *k, const pst_outcome_t *o)
     pst_put_uint(k, o->body_bytes);
 }
 
+static void put_limit_reports(msgpack_packer *k, const pst_limit_report_t *reports, uint32_t n)
+{
+    if (!pst_put_list(k, n, PST_LIMIT_REPORTS_MAX))
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        pst_put_array(k, PST_LIMIT_REPORT_FIELDS);
+        pst_put_uint(k, reports[i].endpoint);
+        pst_put_uint(k, reports[i].rate);
+        pst_put_uint(k, reports[i].limit);
+        pst_put_uint_or_nil(k, reports[i].remaining);
+        pst_put_uint(k, reports[i].reset_ms);
+    }
+}
+
 static void put_outcome_group(msgpack_packer *k, const pst_outcome_group_t *g)
 {
-    pst_put_array(k, PST_OUTCOME_GROUP_FIELDS);
+    pst_put_array(k, PST_OUTCOME_GROUP_FIELDS + 1);
     pst_put_id(k, &g->batch);
     pst_put_uint(k, g->segment);
     if (!pst_put_list(k, g->endpoints_n, PST_OUTCOMES_MAX))
@@ -205,6 +220,7 @@ static void put_outcome_group(msgpack_packer *k, const pst_outcome_group_t *g)
     for (uint32_t i = 0; i < g->outcomes_n; i++)
         put_outcome(k, &g->outcomes[i]);
     pst_put_blob(k, &g->blob);
+    put_limit_reports(k, g->limits, g->limits_n);
 }
 
 static void put_outcomes(msgpack_packer *k, const pst_msg_outcomes_t *m)
@@ -282,6 +298,11 @@ static void put_fields(msgpack_packer *k, const pst_msg_t *m)
     case PST_MSG_BATCHES: put_batches(k, &m->u.batches); break;
     case PST_MSG_RESULTS: put_results(k, &m->u.results); break;
     case PST_MSG_JOB: put_job(k, &m->u.job); break;
+    case PST_MSG_TOP: pst_put_uint(k, m->u.top.req); break;
+    case PST_MSG_CLUSTER:
+        pst_put_uint(k, m->u.cluster.req);
+        pst_put_cluster(k, &m->u.cluster.cluster);
+        break;
     case PST_MSG_CAPACITY: put_pools(k, m->u.capacity.pools, m->u.capacity.pools_n); break;
     case PST_MSG_OUTCOMES: put_outcomes(k, &m->u.outcomes); break;
     case PST_MSG_TASKS: put_tasks(k, &m->u.tasks); break;
@@ -329,7 +350,7 @@ void pst_msg_encode(const pst_msg_t *m, pst_buf_t *out)
     out->max = max ? PST_MIN(max, frame_max) : frame_max;
     pst_buf_expect(out, guess_bytes(m));
     msgpack_packer k = pst_put_into(out);
-    pst_put_array(&k, PST_ENVELOPE_FIELDS + (size_t)fields);
+    pst_put_array(&k, PST_ENVELOPE_FIELDS + (size_t)(fields + pst_msg_later_fields(m->type)));
     pst_put_uint(&k, m->version);
     pst_put_uint(&k, m->type);
     pst_put_uint(&k, m->session);

@@ -52,6 +52,15 @@ static inline void pst_put_uint(msgpack_packer *k, uint64_t v)
         msgpack_pack_uint64(k, v);
 }
 
+/* nil for UINT64_MAX, which says that it is not known. */
+static inline void pst_put_uint_or_nil(msgpack_packer *k, uint64_t v)
+{
+    if (v == UINT64_MAX)
+        msgpack_pack_nil(k);
+    else
+        pst_put_uint(k, v);
+}
+
 static inline void pst_put_bool(msgpack_packer *k, bool v)
 {
     if (v)
@@ -119,5 +128,6 @@ static inline void pst_put_blob(msgpack_packer *k, const pst_result_blob_t *b)
 
 /* A batch's summary, as one value. */
 void pst_put_batch_info(msgpack_packer *k, const pst_batch_info_t *i);
+void pst_put_cluster(msgpack_packer *k, const pst_cluster_t *c);
 
 #endif

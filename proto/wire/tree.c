@@ -107,6 +107,11 @@ pst_view_t pst_field_str(pst_fields_t *f, size_t max)
     return o ? limited(f, o->via.str.ptr, o->via.str.size, max) : pst_view(NULL, 0);
 }
 
+pst_view_t pst_field_str_if_any(pst_fields_t *f, size_t max)
+{
+    return f->n ? pst_field_str(f, max) : pst_view("", 0);
+}
+
 pst_view_t pst_field_bin(pst_fields_t *f, size_t max)
 {
     const msgpack_object *o = field_of(f, MSGPACK_OBJECT_BIN);

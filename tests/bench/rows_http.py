@@ -160,7 +160,7 @@ def in_flight(o, protocol, calls):
         most = s.stats()["max_in_flight"]
         if most < calls - -(-calls // 64):  # a 64th is left to the highest priority
             raise AssertionError(f"only {most} of {calls} calls were in flight at once")
-        sample.update({"idle_mib": idle, "kib_a_call": (sample["rss"]["worker"] - idle) * 1024 / calls})
+        sample.update({"idle_mib": idle, "kib_a_call": (sample["rss"]["worker"] - idle) * 1024 / most})
         del sample["jobs_per_s"]  # of a provider that sleeps: it says nothing
         return sample
 

@@ -323,6 +323,37 @@ def test_metrics(c):
     check(metric('bytes_in_total{link="clients"}') > 100, "bytes are counted")
 
 
+def test_top(c):
+    start(c)
+    c.wait_end(submit(c, 100))
+    p = Peer(c.path("clients.ipc"))
+    p.hello()
+    p.send("TOP", 7)
+    req, (wall_ms, uptime_ms, workers, *_, accepted, completed, failed, cost, providers, endpoints) = \
+        p.receive("CLUSTER")[1]
+    check(req == 7 and abs(wall_ms / 1000 - time.time()) < 5 and 0 < uptime_ms < 60000, f"{req} {wall_ms} {uptime_ms}")
+    check((workers, accepted, completed, failed) == (1, 100, 100, 0), f"{workers} {accepted} {completed} {failed}")
+    check([x[:3] for x in providers] == [["echo", 1, 0]], f"{providers}")
+    check([x[3:7] for x in endpoints] == [[100, 100, 0, 0]], f"{endpoints}")
+
+
+def test_tenant(c):
+    """Whose a batch is survives the broker."""
+    c.redis()
+    c.broker()
+    batch = os.urandom(16)
+    p = Peer(c.path("clients.ipc"))
+    p.hello()
+    p.send("OPEN", 1, batch, "", 1, 0, 0, "", "", "search")
+    check(p.receive("DONE")[1][1] == 0, "an upload")
+    c.kill("broker")
+    c.broker()
+    p = Peer(c.path("clients.ipc"))
+    p.hello()
+    p.send("STATUS", 2, batch)
+    check(p.receive("BATCH")[1][1][28] == "search", "still whose it was")
+
+
 def test_stops(c):
     start(c)
     check(c.stop("broker") == 0, "SIGTERM ends it well")

@@ -15,6 +15,16 @@ static void num(pst_buf_t *b, const char *key, uint64_t v)
     pst_buf_printf(b, "%llu", (unsigned long long)v);
 }
 
+static void num_or_nil(pst_buf_t *b, const char *key, uint64_t v)
+{
+    if (v != UINT64_MAX) {
+        num(b, key, v);
+        return;
+    }
+    pst_json_put_key(b, key);
+    pst_buf_puts(b, "null");
+}
+
 static void flag(pst_buf_t *b, const char *key, bool v)
 {
     pst_json_put_key(b, key);
@@ -284,6 +294,7 @@ void dump_batch_info(const pst_batch_info_t *i, pst_buf_t *b)
     NUM(b, i, output_tokens);
     NUM(b, i, cost_nano);
     info_lists(b, i);
+    STR(b, i, tenant);
     pst_buf_putc(b, '}');
 }
 
@@ -338,6 +349,21 @@ static void outcome(pst_buf_t *b, const pst_outcome_t *o)
     NUM(b, o, body_bytes);
 }
 
+static void limit_reports(pst_buf_t *b, const pst_outcome_group_t *g)
+{
+    open_list(b, "limits");
+    for (uint32_t i = 0; i < g->limits_n; i++) {
+        open_item(b);
+        NUM(b, &g->limits[i], endpoint);
+        NUM(b, &g->limits[i], rate);
+        NUM(b, &g->limits[i], limit);
+        num_or_nil(b, "remaining", g->limits[i].remaining);
+        NUM(b, &g->limits[i], reset_ms);
+        pst_buf_putc(b, '}');
+    }
+    pst_buf_putc(b, ']');
+}
+
 static void outcomes(pst_buf_t *b, const pst_msg_outcomes_t *m)
 {
     NUM(b, m, number);
@@ -358,7 +384,9 @@ static void outcomes(pst_buf_t *b, const pst_msg_outcomes_t *m)
         pst_json_put_key(b, "blob");
         pst_buf_putc(b, '{');
         blob(b, &g->blob);
-        pst_buf_puts(b, "}}");
+        pst_buf_putc(b, '}');
+        limit_reports(b, g);
+        pst_buf_putc(b, '}');
     }
     pst_buf_putc(b, ']');
 }
@@ -424,6 +452,7 @@ static void open_msg(pst_buf_t *b, const pst_msg_open_t *m)
     NUM(b, m, max_cost_nano);
     STR(b, m, idempotency_key);
     STR(b, m, metadata);
+    STR(b, m, tenant);
 }
 
 static void pack(pst_buf_t *b, const pst_msg_pack_t *m)
@@ -499,6 +528,84 @@ static void job(pst_buf_t *b, const pst_msg_job_t *m)
     HEX(b, m, pack);
 }
 
+static void cluster_limits(pst_buf_t *b, const pst_cluster_limit_t *v, uint32_t n)
+{
+    open_list(b, "limits");
+    for (uint32_t i = 0; i < n; i++) {
+        open_item(b);
+        NUM(b, &v[i], rate);
+        NUM(b, &v[i], limit);
+        NUM(b, &v[i], source);
+        NUM(b, &v[i], used);
+        pst_buf_putc(b, '}');
+    }
+    pst_buf_putc(b, ']');
+}
+
+static void cluster_provider(pst_buf_t *b, const pst_cluster_provider_t *p)
+{
+    STR(b, p, name);
+    NUM(b, p, workers);
+    NUM(b, p, in_flight);
+    NUM(b, p, room);
+    NUM(b, p, concurrency);
+    cluster_limits(b, p->limits, p->limits_n);
+    NUM(b, p, cause);
+    NUM(b, p, until_wall_ms);
+}
+
+static void cluster_endpoint(pst_buf_t *b, const pst_cluster_endpoint_t *e)
+{
+    endpoint(b, &e->name);
+    NUM(b, e, in_flight);
+    NUM(b, e, concurrency);
+    NUM(b, e, calls);
+    NUM(b, e, completed);
+    NUM(b, e, rate_limited);
+    NUM(b, e, failed);
+    NUM(b, e, input_tokens);
+    NUM(b, e, cached_tokens);
+    NUM(b, e, output_tokens);
+    NUM(b, e, cost_nano);
+    NUM(b, e, p50_ms);
+    NUM(b, e, tokens_per_s);
+    NUM(b, e, uptime_per_mille);
+    NUM(b, e, cause);
+    NUM(b, e, until_wall_ms);
+    cluster_limits(b, e->limits, e->limits_n);
+}
+
+static void cluster(pst_buf_t *b, const pst_cluster_t *c)
+{
+    pst_json_put_key(b, "cluster");
+    pst_buf_putc(b, '{');
+    NUM(b, c, wall_ms);
+    NUM(b, c, uptime_ms);
+    NUM(b, c, workers);
+    NUM(b, c, batches);
+    NUM(b, c, jobs_queued);
+    NUM(b, c, jobs_running);
+    NUM(b, c, jobs_waiting);
+    NUM(b, c, accepted);
+    NUM(b, c, completed);
+    NUM(b, c, failed);
+    NUM(b, c, cost_nano);
+    open_list(b, "providers");
+    for (uint32_t i = 0; i < c->providers_n; i++) {
+        open_item(b);
+        cluster_provider(b, &c->providers[i]);
+        pst_buf_putc(b, '}');
+    }
+    pst_buf_putc(b, ']');
+    open_list(b, "endpoints");
+    for (uint32_t i = 0; i < c->endpoints_n; i++) {
+        open_item(b);
+        cluster_endpoint(b, &c->endpoints[i]);
+        pst_buf_putc(b, '}');
+    }
+    pst_buf_puts(b, "]}");
+}
+
 static void fields(pst_buf_t *b, const pst_msg_t *m)
 {
     switch ((pst_msg_type_t)m->type) {
@@ -551,6 +658,11 @@ static void fields(pst_buf_t *b, const pst_msg_t *m)
     case PST_MSG_BATCHES: batches(b, &m->u.batches); break;
     case PST_MSG_RESULTS: results(b, &m->u.results); break;
     case PST_MSG_JOB: job(b, &m->u.job); break;
+    case PST_MSG_TOP: NUM(b, &m->u.top, req); break;
+    case PST_MSG_CLUSTER:
+        NUM(b, &m->u.cluster, req);
+        cluster(b, &m->u.cluster.cluster);
+        break;
     case PST_MSG_CAPACITY: pools(b, m->u.capacity.pools, m->u.capacity.pools_n); break;
     case PST_MSG_OUTCOMES: outcomes(b, &m->u.outcomes); break;
     case PST_MSG_TASKS: tasks(b, &m->u.tasks); break;

@@ -156,7 +156,9 @@ static void every_record_may_grow(void **state)
          "[1 1 0 0 0 2 \"\" \"\" [[\"p\" 1 [nil]]] [[" ID "0 0 0 1 \"new\"]] [0]]"},
         {"messages/outcomes",
          "[1 81 0 0 0 1 [[" ID "0 [[\"p\" \"m\" 1]] [[0 0 1 0 nil 1 0 0 0 0 false 0 0 0 0 0 "
-         "\"\" \"\" 0 0 [[7]]]] [0 0 b0 nil] true]]]"},
+         "\"\" \"\" 0 0 [[7]]]] [0 0 b0 nil] [[0 0 60 nil 0 \"new\"]] true]]]"},
+        {"messages/cluster",
+         "[1 53 0 0 0 1 [@11 0 [[\"p\" 0 0 0 0 [[0 1 0 0 nil]] 0 0 true]] [[[\"p\" \"m\" 1] @15 0 [] [7]]] nil] 9]"},
         {"messages/tasks", /* as it was before it had a priority, and as it may be one day */
          "[1 96 0 0 0 [[" ID "0 0 b0 b0 false [\"p\" \"m\" 1] \"m\" 0 0 [[0 1]]] [" ID
          "0 0 b0 b0 false [\"p\" \"m\" 1] \"m\" 0 0 [[0 1 2]] 1 9]]]"},
@@ -191,7 +193,7 @@ static void limits_may_be_reached(void **state)
         {"messages/hello", "[1 1 0 0 0 2 s256 s256 [@256 [s256 1]] [[" ID "0 0 255 65535]]]"},
         {"messages/refused", "[1 5 0 0 0 65535 s1024]"},
         {"messages/route", "[1 16 0 0 0 1 3 b65536]"},
-        {"messages/open", "[1 17 0 0 0 4294967295 " ID "s256 2 0 0 s256 s16384]"},
+        {"messages/open", "[1 17 0 0 0 4294967295 " ID "s256 2 0 0 s256 s16384 s256]"},
         {"messages/get", "[1 24 0 0 0 1 " ID "false 0 s512]"},
         {"messages/results", "[1 51 0 0 0 1 [0 0] false [@256 b0] 1]"},
         {"messages/job", "[1 52 0 0 0 1 3 0 0 0 b0]"},
@@ -199,6 +201,11 @@ static void limits_may_be_reached(void **state)
          "[1 81 0 0 0 1 [[" ID "0 [[\"p\" \"m\"]] [@1024 [0 255 1 0 s512 6 255 0 0 3 false 0 0 0 "
          "0 0 s128 s1024 1 2]] [0 3 b3]]]]"},
         {"messages/outcomes", "[1 81 0 0 0 1 [[" ID "0 [] [] [1 50331648 b3]]]]"},
+        {"messages/outcomes",
+         "[1 81 0 0 0 1 [[" ID "0 [[\"p\" \"m\"]] [] [0 0 b0] [@64 [0 4 1 nil 0]]]]]"},
+        {"messages/cluster",
+         "[1 53 0 0 0 1 [@11 0 [@256 [s256 0 0 0 0 [@5 [4 0 2 0]] 255 0]] [@1024 [[s256 s256] @12 0 65535 255 0 "
+         "[@5 [4 0 2 0]]]]]]"},
         {"messages/tasks",
          "[1 96 0 0 0 [@4 [" ID "0 0 b0 b0 false [\"p\" \"m\"] \"m\" 0 0 [@256 [255 1]]]]]"},
         {"values/route", "[[@8 s256] [@32 s256] [@32 s256] [@32 s256] [@32 s256] true true false "
@@ -207,7 +214,7 @@ static void limits_may_be_reached(void **state)
         {"values/pack_headers", "[3 b0 1 0 [[4294967295 nil 0 0 0 0 255 1 s1024]]]"},
         {"values/result_pack", "[[] [[0 \"r\" 4 0 0 65535 0 0 0 0 0 0 s128 s1024 0 0 1 2 [@16 "
                                "[65535 0 0 0]]]] [[0 3 b3]]]"},
-        {"values/batch_info", "[" ID "7 2 s256 s16384 s256 @19 0 [] [] []]"},
+        {"values/batch_info", "[" ID "7 2 s256 s16384 s256 @19 0 [] [] [] s256]"},
     };
     pst_arena_t a;
     pst_buf_t b;

@@ -354,6 +354,7 @@ void sample_batch_info(sample_t *s, pst_batch_info_t *ret)
         .cost_nano = u64(s, 128000000),
     };
     batch_lists(s, ret);
+    ret->tenant = name(s, "search");
 }
 
 static pst_task_ref_t *refs(sample_t *s, uint32_t *ret_n)
@@ -405,6 +406,19 @@ static void outcome(sample_t *s, const pst_outcome_group_t *g, pst_outcome_t *o)
     o->body_offset = (uint32_t)number(s, 0, 2, g->blob.text_bytes - o->body_bytes);
 }
 
+static void limit_reports(sample_t *s, pst_outcome_group_t *g)
+{
+    g->limits_n = g->endpoints_n ? count(s, 0, PST_LIMIT_REPORTS_MAX) : 0;
+    g->limits = get(s, g->limits_n * sizeof *g->limits);
+    for (uint32_t i = 0; i < g->limits_n; i++) {
+        g->limits[i].endpoint = (uint16_t)number(s, 0, 0, g->endpoints_n - 1);
+        g->limits[i].rate = (uint8_t)number(s, 0, PST_RATE_TOKENS, PST_RATE_COUNT - 1);
+        g->limits[i].limit = number(s, 1, 2000000, UINT64_MAX);
+        g->limits[i].remaining = u64(s, 1999000);
+        g->limits[i].reset_ms = u64(s, 30);
+    }
+}
+
 static void sample_outcomes(sample_t *s, pst_msg_outcomes_t *m)
 {
     m->number = u64(s, 41);
@@ -420,6 +434,7 @@ static void sample_outcomes(sample_t *s, pst_msg_outcomes_t *m)
         g->outcomes = get(s, g->outcomes_n * sizeof *g->outcomes);
         for (uint32_t k = 0; k < g->outcomes_n; k++)
             outcome(s, g, &g->outcomes[k]);
+        limit_reports(s, g);
     }
 }
 
@@ -482,6 +497,77 @@ static void sample_results(sample_t *s, pst_msg_results_t *m)
     m->segments = u32(s, 2);
 }
 
+static pst_cluster_limit_t *cluster_limits(sample_t *s, uint32_t *ret_n)
+{
+    uint32_t n = *ret_n = count(s, 0, PST_RATE_COUNT);
+    pst_cluster_limit_t *v = get(s, n * sizeof *v);
+    for (uint32_t i = 0; i < n; i++) {
+        v[i].rate = (uint8_t)number(s, 0, PST_RATE_TOKENS, PST_RATE_COUNT - 1);
+        v[i].limit = u64(s, 2000000);
+        v[i].source = (uint8_t)number(s, 0, PST_LIMIT_SAID, PST_LIMIT_SOURCE_COUNT - 1);
+        v[i].used = u64(s, 170000);
+    }
+    return v;
+}
+
+static void cluster_provider(sample_t *s, pst_cluster_provider_t *p)
+{
+    p->name = name(s, "openai");
+    p->workers = u32(s, 2);
+    p->in_flight = u32(s, 90);
+    p->room = u32(s, 310);
+    p->concurrency = u32(s, 400);
+    p->limits = cluster_limits(s, &p->limits_n);
+    p->cause = (uint8_t)number(s, 0, PST_CAUSE_NONE, UINT8_MAX);
+    p->until_wall_ms = u64(s, 0);
+}
+
+static void cluster_endpoint(sample_t *s, pst_cluster_endpoint_t *e)
+{
+    e->name = endpoint(s);
+    e->in_flight = u32(s, 90);
+    e->concurrency = u32(s, 0);
+    e->calls = u64(s, 1003);
+    e->completed = u64(s, 1000);
+    e->rate_limited = u64(s, 2);
+    e->failed = u64(s, 1);
+    e->input_tokens = u64(s, 120000);
+    e->cached_tokens = u64(s, 64000);
+    e->output_tokens = u64(s, 50000);
+    e->cost_nano = u64(s, 128000000);
+    e->p50_ms = u32(s, 830);
+    e->tokens_per_s = u32(s, 60);
+    e->uptime_per_mille = (uint16_t)number(s, 0, 999, UINT16_MAX);
+    e->cause = (uint8_t)number(s, 0, PST_CAUSE_NONE, UINT8_MAX);
+    e->until_wall_ms = u64(s, 0);
+    e->limits = cluster_limits(s, &e->limits_n);
+}
+
+static void sample_cluster(sample_t *s, pst_msg_cluster_t *m)
+{
+    pst_cluster_t *c = &m->cluster;
+    m->req = u32(s, 9);
+    c->wall_ms = u64(s, 1767222000000);
+    c->uptime_ms = u64(s, 3600000);
+    c->workers = u32(s, 2);
+    c->batches = u32(s, 3);
+    c->jobs_queued = u64(s, 100);
+    c->jobs_running = u32(s, 90);
+    c->jobs_waiting = u32(s, 7);
+    c->accepted = u64(s, 1200);
+    c->completed = u64(s, 1000);
+    c->failed = u64(s, 3);
+    c->cost_nano = u64(s, 128000000);
+    c->providers_n = count(s, 0, PST_CLUSTER_PROVIDERS_MAX);
+    c->providers = get(s, c->providers_n * sizeof *c->providers);
+    for (uint32_t i = 0; i < c->providers_n; i++)
+        cluster_provider(s, &c->providers[i]);
+    c->endpoints_n = count(s, 0, PST_CLUSTER_ENDPOINTS_MAX);
+    c->endpoints = get(s, c->endpoints_n * sizeof *c->endpoints);
+    for (uint32_t i = 0; i < c->endpoints_n; i++)
+        cluster_endpoint(s, &c->endpoints[i]);
+}
+
 static void requests(sample_t *s, pst_msg_t *m)
 {
     switch (m->type) {
@@ -499,6 +585,7 @@ static void requests(sample_t *s, pst_msg_t *m)
             .max_cost_nano = u64(s, 5000000000),
             .idempotency_key = name(s, "nightly-2026-01-01"),
             .metadata = text(s, "{\"team\":\"search\"}", PST_METADATA_BYTES_MAX),
+            .tenant = name(s, "search"),
         };
         break;
     case PST_MSG_PACK:
@@ -573,6 +660,8 @@ void sample_msg(sample_t *s, pst_msg_type_t type, pst_msg_t *ret)
                                      u64(s, 1767222000000),
                                      bytes(s, 2000)};
         break;
+    case PST_MSG_TOP: ret->u.top.req = u32(s, 9); break;
+    case PST_MSG_CLUSTER: sample_cluster(s, &ret->u.cluster); break;
     case PST_MSG_CAPACITY: ret->u.capacity.pools = pools(s, &ret->u.capacity.pools_n); break;
     case PST_MSG_OUTCOMES: sample_outcomes(s, &ret->u.outcomes); break;
     case PST_MSG_TASKS: sample_tasks(s, &ret->u.tasks); break;

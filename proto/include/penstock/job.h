@@ -116,6 +116,18 @@ typedef enum pst_verdict {
     PST_VERDICT_RETURNED = 6,
 } pst_verdict_t;
 
+/* What the budget of an account, or of a model there, limits.  Numbers are part of the protocol.  Minutes are buckets
+ * that fill steadily, a day is the 24 hours before now: no clock of a provider's is known, and so none of its days sees
+ * more. */
+typedef enum pst_rate {
+    PST_RATE_REQUESTS = 0, /* a minute */
+    PST_RATE_INPUT = 1,    /* tokens a minute */
+    PST_RATE_OUTPUT = 2,
+    PST_RATE_TOKENS = 3,   /* input and output together */
+    PST_RATE_DAILY = 4,    /* requests a day */
+    PST_RATE_COUNT
+} pst_rate_t;
+
 /* NULL for a number that is not in the list. */
 const char *pst_url_text(unsigned url);
 /* -1 if it is none of PST_URL_LIST. */

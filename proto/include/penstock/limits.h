@@ -15,7 +15,7 @@
 #define PST_SEGMENT_TEXT_BYTES_MAX (256u << 20) /* a segment is closed before it passes this, unless it holds one pack */
 #define PST_BATCH_JOBS_MAX UINT32_MAX
 #define PST_CUSTOM_ID_BYTES_MAX 512
-#define PST_NAME_BYTES_MAX 256               /* batch, model, provider, idempotency key */
+#define PST_NAME_BYTES_MAX 256               /* batch, tenant, model, provider, idempotency key */
 #define PST_METADATA_BYTES_MAX 16384
 #define PST_ROUTE_MODELS_MAX 8               /* `models`, the first included */
 #define PST_ROUTE_NAMES_MAX 32               /* order, only, ignore, quantizations each */
@@ -26,6 +26,7 @@
 #define PST_RESULT_BODY_BYTES_MAX (32u << 20) /* an answer; a longer one is PAYLOAD_TOO_LARGE */
 #define PST_BLOB_TEXT_BYTES_MAX PST_FRAME_BYTES_MAX /* bodies of one blob, decompressed */
 #define PST_OUTCOMES_MAX 1024                /* records of one OUTCOMES message */
+#define PST_LIMIT_REPORTS_MAX 64             /* limits that a group of outcomes tells of */
 #define PST_TASKS_MAX 1024                   /* jobs of one TASKS message */
 #define PST_RUNNING_MAX 65536                /* jobs a HELLO may list */
 #define PST_WORKER_PROVIDERS_MAX 256
@@ -33,6 +34,8 @@
 #define PST_FETCH_PACKS_MAX 256
 #define PST_LIST_MAX 100
 #define PST_STATUS_ENDPOINTS_MAX 1024        /* endpoints, and parked ones, that a BATCH names */
+#define PST_CLUSTER_PROVIDERS_MAX 256        /* that a CLUSTER shows */
+#define PST_CLUSTER_ENDPOINTS_MAX 1024
 #define PST_WAIT_MS_MAX 30000                /* how long a FETCH may wait at the broker */
 
 #define PST_HEARTBEAT_MS 500                 /* a PING when nothing else was sent for so long */
