@@ -85,6 +85,7 @@ typedef struct provider_plan {
     uint32_t concurrency;    /* calls in flight it admits; configured */
     uint32_t room;           /* calls a worker has room for; 0: 16,384 */
     bool retry_after;        /* its 429 say when to come back */
+    bool headers;            /* its answers, 429 too, say how its limits stand */
     double latency_s;        /* median of a call without its output; 0: 2 s */
     double latency_sigma;    /* of its logarithm; 0: 0.6 */
     double token_s;          /* a token of output; 0: 5 ms; < 0: nothing */
@@ -150,6 +151,7 @@ typedef struct call {
     uint8_t verdict, cause;
     uint16_t status;
     uint64_t wait_ms;
+    pst_limit_report_t limits[PST_RATE_COUNT]; /* as they stood when it was admitted or refused; limit 0: not said */
     pst_ns_t started;
     pst_ns_t took;
 } call_t;

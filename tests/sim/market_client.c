@@ -150,7 +150,7 @@ batch_t *market_batch_of(market_t *m, const pst_id_t *id)
 static void send_open(market_t *m, batch_t *b)
 {
     pst_msg_open_t msg = {.req = REQ_OPEN, .batch = b->id, .priority = b->plan.priority, .window_s = b->plan.window_s,
-                          .max_cost_nano = b->plan.max_cost_nano};
+                          .max_cost_nano = b->plan.max_cost_nano, .tenant = pst_view_str(b->plan.tenant)};
     pst_event_t ev = {.type = PST_EV_OPEN};
     ev.u.open.peer = b->number + 1;
     ev.u.open.msg = &msg;

@@ -10,28 +10,35 @@
 #include "market.h"
 
 #define SLACK 20 /* a run may take as many bounds */
+#define ROOM 1024 /* calls in flight at each provider: several times what its limits ask for */
 
 /* With prompts of one length no routing gains by choosing who gets the short ones: what is lost is lost to limits. */
 static const sizes_t alike = {.input_median = 280, .output_median = 150, .output_sigma = 0.6, .output_limit = 600};
 static const sizes_t mixed = {.input_median = 250, .input_sigma = 0.5, .output_median = 150, .output_sigma = 0.6,
                               .output_limit = 600};
 
-/* Accounts as they are: some count requests, some tokens, some both; one by the second, one with hardly a burst. */
-static void add_endpoints(market_t *m, known_t known)
+/* How the core gets to know the limits. */
+typedef enum told { TOLD_CONFIGURED, TOLD_HEADERS, TOLD_REFUSALS } told_t;
+
+/* Accounts as they are: some count requests, some tokens, some both; one by the second, one with hardly a burst.  Of 429s
+ * every other one says when to come back. */
+static void add_endpoints(market_t *m, told_t told)
 {
     const provider_plan_t plans[] = {
-        {.limit = {[PST_RATE_REQUESTS] = 3000}, .known = known},
-        {.limit = {[PST_RATE_REQUESTS] = 1800}, .counting = COUNT_SECOND, .known = known},
-        {.limit = {[PST_RATE_TOKENS] = 600000}, .known = known},
-        {.limit = {[PST_RATE_REQUESTS] = 2400, [PST_RATE_TOKENS] = 2000000}, .known = known},
-        {.limit = {[PST_RATE_INPUT] = 400000, [PST_RATE_OUTPUT] = 300000}, .charging = CHARGE_USED, .known = known},
-        {.limit = {[PST_RATE_REQUESTS] = 1200}, .burst_s = 1, .known = known},
+        {.limit = {[PST_RATE_REQUESTS] = 3000}},
+        {.limit = {[PST_RATE_REQUESTS] = 1800}, .counting = COUNT_SECOND},
+        {.limit = {[PST_RATE_TOKENS] = 600000}},
+        {.limit = {[PST_RATE_REQUESTS] = 2400, [PST_RATE_TOKENS] = 2000000}},
+        {.limit = {[PST_RATE_INPUT] = 400000, [PST_RATE_OUTPUT] = 300000}, .charging = CHARGE_USED},
+        {.limit = {[PST_RATE_REQUESTS] = 1200}, .burst_s = 1},
     };
     for (size_t i = 0; i < PST_COUNT(plans); i++) {
         provider_plan_t p = plans[i];
-        if (known != KNOWN_NOWHERE)
+        if (told == TOLD_CONFIGURED)
             p.known = i % 2 ? KNOWN_AT_PROVIDER : KNOWN_AT_ENDPOINT;
+        p.headers = told == TOLD_HEADERS;
         p.retry_after = i % 2;
+        p.room = ROOM;
         market_endpoint(m, market_provider(m, &p), 0, 1, 1);
     }
 }
@@ -59,10 +66,10 @@ static void figures(const run_t *r, const market_t *m, const batch_t *b, double 
     run_figure(r, "bound s", bound, REPORT, 0);
 }
 
-static void run_one(run_t *r, known_t known, sizes_t sizes, wants_t w)
+static void run_one(run_t *r, told_t told, sizes_t sizes, wants_t w)
 {
     market_t *m = market_new(r->options, 1);
-    add_endpoints(m, known);
+    add_endpoints(m, told);
     market_open(m);
     batch_t *b = market_submit(m, &(batch_plan_t){.jobs = (uint32_t)r->options->jobs, .sizes = sizes});
     double bound = market_least_seconds(m);
@@ -73,12 +80,24 @@ static void run_one(run_t *r, known_t known, sizes_t sizes, wants_t w)
 
 static void configured(run_t *r)
 {
-    run_one(r, KNOWN_AT_ENDPOINT, alike, (wants_t){AT_MOST, 1.02, 0.001});
+    run_one(r, TOLD_CONFIGURED, alike, (wants_t){AT_MOST, 1.02, 0.001});
     snprintf(r->variant, sizeof r->variant, "mixed");
-    run_one(r, KNOWN_AT_ENDPOINT, mixed, (wants_t){.want = REPORT});
+    run_one(r, TOLD_CONFIGURED, mixed, (wants_t){.want = REPORT});
+}
+
+static void headers(run_t *r)
+{
+    run_one(r, TOLD_HEADERS, alike, (wants_t){AT_MOST, 1.15, 0.005});
+}
+
+static void refusals(run_t *r)
+{
+    run_one(r, TOLD_REFUSALS, alike, (wants_t){AT_MOST, 1.30, 0.03});
 }
 
 const scenario_t market_limits[] = {
     {"limits.configured", configured},
+    {"limits.headers", headers},
+    {"limits.429", refusals},
     {NULL, NULL},
 };

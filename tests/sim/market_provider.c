@@ -159,6 +159,34 @@ static double limits_wait(market_t *m, const provider_t *p, const call_t *c)
     return wait;
 }
 
+/* What the headers say of each limit once this call is counted.  They come with the answer, seconds later. */
+static void tell_limits(market_t *m, const provider_t *p, call_t *c)
+{
+    for (int i = 0; p->plan.headers && i < PST_RATE_COUNT; i++) {
+        double limit = (double)p->plan.limit[i], left, reset_s;
+        if (limit <= 0)
+            continue;
+        if (i == PST_RATE_DAILY) {
+            left = limit - (double)p->day_used;
+            reset_s = (double)(DAY - (m->now - m->began) % DAY) / 1e9;
+        } else if (is_bucket(p, i)) {
+            left = p->level[i];
+            reset_s = (market_provider_burst(p, i) - left) / (limit / 60);
+        } else {
+            left = limit / 60 - (double)p->window_used;
+            reset_s = (double)(PST_SEC - (m->now + p->clock_skew) % PST_SEC) / 1e9;
+        }
+        c->limits[i] = (pst_limit_report_t){.rate = (uint8_t)i, .limit = p->plan.limit[i],
+                                            .remaining = (uint64_t)fmax(left, 0),
+                                            .reset_ms = (uint64_t)ceil(1000 * reset_s)};
+    }
+}
+
+static bool out(const market_t *m, const provider_plan_t *p)
+{
+    return m->now >= p->outage_from && m->now < p->outage_until;
+}
+
 pst_ns_t market_provider_call(market_t *m, call_t *c)
 {
     endpoint_t *e = &m->endpoints[c->endpoint];
@@ -166,7 +194,7 @@ pst_ns_t market_provider_call(market_t *m, call_t *c)
     const provider_plan_t *plan = &p->plan;
     fill(m, p);
     pst_ns_t soon = m->now + market_lognormal(m, REFUSAL_S, REFUSAL_SIGMA);
-    if (m->now >= plan->outage_from && m->now < plan->outage_until) {
+    if (out(m, plan)) {
         bool cut = plan->outage == OUTAGE_CONNECTION;
         refuse(c, PST_VERDICT_RETRY, cut ? PST_CAUSE_CONNECTION : PST_CAUSE_UNAVAILABLE, cut ? 0 : 503);
         e->tally.failed++;
@@ -177,12 +205,14 @@ pst_ns_t market_provider_call(market_t *m, call_t *c)
         refuse(c, PST_VERDICT_THROTTLE, PST_CAUSE_RATE_LIMIT, 429);
         c->wait_ms = plan->retry_after ? 1000 * (uint64_t)ceil(wait) : 0;
         e->tally.throttled++;
+        tell_limits(m, p, c);
         return soon;
     }
     c->admitted = true;
     e->tally.admitted++;
     e->last_admitted = m->now;
     count_in(p, c);
+    tell_limits(m, p, c);
     pst_ns_t done = m->now + market_lognormal(m, plan->latency_s, plan->latency_sigma);
     if (pst_rng_unit(&m->rng) < plan->failures) {
         refuse(c, PST_VERDICT_RETRY, PST_CAUSE_SERVER, 500);

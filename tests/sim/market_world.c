@@ -342,6 +342,33 @@ static void forget_calls(worker_t *w, uint32_t n)
         w->outbox_tail = &w->outbox;
 }
 
+/* The latest that was said of each limit of each endpoint, by the group's calls. */
+static void fill_limits(worker_t *w, uint32_t n, const uint32_t *of, pst_outcome_group_t *groups, uint32_t groups_n)
+{
+    market_t *m = w->broker->market;
+    const provider_t *p = &m->providers[w->provider];
+    size_t places = (size_t)p->names_n * PST_RATE_COUNT;
+    pst_limit_report_t *said = market_scratch(m, groups_n * places * sizeof *said);
+    memset(said, 0, groups_n * places * sizeof *said);
+    const call_t *c = w->outbox;
+    for (uint32_t i = 0; i < n; i++, c = c->next) {
+        uint16_t place = m->endpoints[c->endpoint].place;
+        for (int k = 0; k < PST_RATE_COUNT; k++) {
+            if (!c->limits[k].limit)
+                continue;
+            pst_limit_report_t *r = &said[of[i] * places + (size_t)place * PST_RATE_COUNT + (size_t)k];
+            *r = c->limits[k];
+            r->endpoint = place;
+        }
+    }
+    for (uint32_t i = 0; i < groups_n; i++) {
+        groups[i].limits = &said[i * places];
+        for (size_t k = 0; k < places; k++)
+            if (said[i * places + k].limit)
+                groups[i].limits[groups[i].limits_n++] = said[i * places + k];
+    }
+}
+
 /* All of a message; the arena holds it. */
 static void fill_outcomes(worker_t *w, uint32_t n, pst_event_t *ev)
 {
@@ -366,6 +393,8 @@ static void fill_outcomes(worker_t *w, uint32_t n, pst_event_t *ev)
     c = w->outbox;
     for (uint32_t i = 0; i < n; i++, c = c->next)
         outcome_of(m, c, &all[g[of[i]].first++]);
+    if (p->plan.headers)
+        fill_limits(w, n, of, wire, groups);
     ev->type = PST_EV_OUTCOMES;
     ev->u.outcomes.worker = w->peer;
     ev->u.outcomes.number = ++w->number;
