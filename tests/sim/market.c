@@ -11,7 +11,7 @@
 
 #include "market.h"
 
-static const scenario_t *const all[] = {market_limits};
+static const scenario_t *const all[] = {market_limits, market_cost, market_fair, market_decision};
 
 static int usage(void)
 {

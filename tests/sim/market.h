@@ -264,6 +264,7 @@ struct market {
     batch_t **batches;      /* by number */
     uint32_t batches_n, batches_cap;
     uint32_t batches_open;  /* not ended */
+    uint32_t accepted;      /* batches, so far */
     pst_map_t budgets;      /* by name */
     budget_t **budget_list;
     uint32_t budgets_n;
@@ -276,6 +277,8 @@ struct market {
     stopwatch_t watch;
     pst_arena_t arena;      /* of the current step */
     tally_t *shown;         /* what the table has told already */
+    bool workers_wait;      /* set before market_open */
+    bool cut;               /* the scenario is over before its batches are: what is left is no failure */
     bool failed;
     char failure[256];      /* the first broken rule */
 };
@@ -290,8 +293,12 @@ uint32_t market_endpoint(market_t *m, uint32_t provider, uint32_t model, double 
 void market_open(market_t *m);
 /* Until every batch has ended, or `until` (virtual, since the run began) is over, which is a failure. */
 void market_run(market_t *m, double until_s);
-/* The same, but it is no failure if time is over. */
+/* So long, whatever has ended then. */
 void market_run_for(market_t *m, double s);
+/* Lets the next event happen; false if there is none, or not until then. */
+bool market_next(market_t *m, pst_ns_t until);
+void market_workers_join(market_t *m); /* who waited for it: market_t.workers_wait */
+uint64_t market_real_ns(void);
 void market_at(market_t *m, pst_ns_t at, timer_fn *fn, void *arg);
 /* Kills the broker now; another one starts a second later. */
 void market_crash(market_t *m, uint32_t broker);
@@ -322,7 +329,7 @@ void market_store_answer(market_t *m, op_t *op);
 /* n calls of an endpoint are on their way: were they granted? */
 void market_store_check_sent(broker_t *b, uint32_t endpoint, uint32_t n);
 void market_store_broker_died(broker_t *b);
-void market_store_check_end(market_t *m);
+double market_granted(const market_t *m); /* of what may have been granted, the greatest share of any rate at any time */
 void market_store_free(market_t *m);
 
 /* market_client.c */
@@ -343,8 +350,8 @@ void market_batch_ended(market_t *m, batch_t *b);
 void market_batch_resubmit(market_t *m, uint32_t broker);
 void market_batch_free(batch_t *b);
 
-/* market_fluid.c: of all batches submitted, over all endpoints */
-double market_least_seconds(const market_t *m);
+/* market_fluid.c: of all batches submitted, whose models every endpoint serves */
+double market_least_seconds(const market_t *m, uint32_t endpoints); /* by the first so many alone */
 double market_least_cost(const market_t *m, double seconds); /* USD */
 
 /* market_figures.c */

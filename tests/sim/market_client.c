@@ -212,6 +212,7 @@ void market_client_heard(market_t *m, batch_t *b, const pst_msg_done_t *d)
     }
     if (d->req == REQ_COMMIT) {
         b->accepted = d->accepted;
+        m->accepted++;
         b->accepted_at = m->now;
         b->turns_accepted = m->turns;
         return;

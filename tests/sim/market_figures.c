@@ -20,7 +20,7 @@ void run_figure(const run_t *r, const char *figure, double value, want_t want, d
 
 void run_end(run_t *r, market_t **m)
 {
-    if (!(*m)->failed)
+    if (!(*m)->failed && !(*m)->cut)
         market_check_end(*m);
     if ((*m)->failed) {
         printf("{\"scenario\":\"%s%s%s\",\"failure\":\"at %.3f s: %s\",\"seed\":%llu}\n", r->scenario,

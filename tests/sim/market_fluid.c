@@ -94,10 +94,10 @@ static void count_jobs(const market_t *m, fluid_t *f)
     f->noise = real / input;
 }
 
-static void open_fluid(const market_t *m, fluid_t *f)
+static void open_fluid(const market_t *m, uint32_t endpoints, fluid_t *f)
 {
-    *f = (fluid_t){.jobs = pst_calloc(INPUT_MAX, sizeof *f->jobs), .sellers_n = m->endpoints_n};
-    f->sellers = pst_calloc(m->endpoints_n, sizeof *f->sellers);
+    *f = (fluid_t){.jobs = pst_calloc(INPUT_MAX, sizeof *f->jobs), .sellers_n = endpoints};
+    f->sellers = pst_calloc(endpoints, sizeof *f->sellers);
     count_jobs(m, f);
     for (uint32_t i = 0; i < f->sellers_n; i++)
         set_seller(m, f, &m->endpoints[i], &f->sellers[i]);
@@ -193,10 +193,10 @@ static void pace(int round, double *ret_softness, double *ret_step)
     *ret_step = 0.2 * pow(0.01, done);
 }
 
-double market_least_seconds(const market_t *m)
+double market_least_seconds(const market_t *m, uint32_t endpoints)
 {
     fluid_t f;
-    open_fluid(m, &f);
+    open_fluid(m, endpoints, &f);
     first_prices(&f);
     double best = 0, *share = pst_calloc(f.sellers_n, sizeof *share);
     f.seconds = 1;
@@ -218,7 +218,7 @@ double market_least_seconds(const market_t *m)
 double market_least_cost(const market_t *m, double seconds)
 {
     fluid_t f;
-    open_fluid(m, &f);
+    open_fluid(m, m->endpoints_n, &f);
     first_prices(&f);
     double best = 0, dearest = 0, *share = pst_calloc(f.sellers_n, sizeof *share);
     for (uint32_t i = 0; i < f.sellers_n; i++)

@@ -16,6 +16,7 @@
 #define IDLE_MS 3600000
 #define HOUR_MS 3600000
 #define HOURS 26
+#define ROUNDING 1e-3 /* of sums of doubles */
 
 typedef struct hour {
     uint64_t hour, count;
@@ -40,6 +41,7 @@ struct budget {
     double allowed[PST_RATE_COUNT];  /* at most this much, since it began */
     uint64_t cap_max[PST_RATE_COUNT], limit_last[PST_RATE_COUNT];
     int64_t granted[PST_RATE_COUNT]; /* less what came back */
+    double most;                     /* of what was allowed */
     int64_t held[MARKET_BROKERS_MAX][PST_RATE_COUNT]; /* of it each broker has, less the calls it has sent */
 };
 
@@ -223,12 +225,23 @@ static void allow(market_t *m, budget_t *b, const rate_arg_t a[PST_RATE_COUNT])
     b->checked_ms = now;
 }
 
-static void check_granted(market_t *m, const budget_t *b)
+static void check_granted(market_t *m, budget_t *b)
 {
-    for (int i = 0; i < PST_RATE_COUNT; i++)
-        if ((double)b->granted[i] > b->allowed[i] + 1e-3)
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        if (b->granted[i] > 0)
+            b->most = fmax(b->most, (double)b->granted[i] / (b->allowed[i] + ROUNDING));
+        if ((double)b->granted[i] > b->allowed[i] + ROUNDING)
             market_fail(m, "%lld of rate %d of %s were granted, %.0f may be", (long long)b->granted[i], i, b->name,
                         b->allowed[i]);
+    }
+}
+
+double market_granted(const market_t *m)
+{
+    double most = 0;
+    for (uint32_t i = 0; i < m->budgets_n; i++)
+        most = fmax(most, m->budget_list[i]->most);
+    return most;
 }
 
 static void hold(budget_t *b, uint32_t broker, int rate, int64_t n)
@@ -269,12 +282,6 @@ void market_store_check_sent(broker_t *b, uint32_t endpoint, uint32_t n)
         break;
     }
     check_budget_sent(b, p, name, n);
-}
-
-void market_store_check_end(market_t *m)
-{
-    for (uint32_t i = 0; i < m->budgets_n; i++)
-        check_granted(m, m->budget_list[i]);
 }
 
 /* ---- operations -------------------------------------------------------------------------------------------------------- */

@@ -95,7 +95,7 @@ void market_at(market_t *m, pst_ns_t at, timer_fn *fn, void *arg)
 
 /* ---- a broker's shell ------------------------------------------------------------------------------------------------ */
 
-static uint64_t real_ns(void)
+uint64_t market_real_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -251,10 +251,10 @@ static void set_tick(broker_t *b)
 static void step_core(broker_t *b, const pst_event_t *ev)
 {
     market_t *m = b->market;
-    uint64_t begin = m->watch.on ? real_ns() : 0;
+    uint64_t begin = m->watch.on ? market_real_ns() : 0;
     pst_core_step(b->core, m->now, market_wall_ms(m), ev);
     if (m->watch.on)
-        *(ev->type == PST_EV_OUTCOMES ? &m->watch.outcomes_ns : &m->watch.other_ns) += real_ns() - begin;
+        *(ev->type == PST_EV_OUTCOMES ? &m->watch.outcomes_ns : &m->watch.other_ns) += market_real_ns() - begin;
     carry_out(b);
 }
 
@@ -522,10 +522,19 @@ static void broker_starts(broker_t *b)
         *w = (worker_t){.broker = b, .provider = i, .peer = WORKER_PEERS + i};
         pst_heap_node_init(&w->flush.node);
         w->outbox_tail = &w->outbox;
-        worker_joins(b, w);
+        if (!m->workers_wait)
+            worker_joins(b, w);
     }
     pst_event_t ev = {.type = PST_EV_GO};
     market_step(b, &ev);
+}
+
+void market_workers_join(market_t *m)
+{
+    m->workers_wait = false;
+    for (uint32_t i = 0; i < m->brokers_n; i++)
+        for (uint32_t k = 0; k < m->providers_n; k++)
+            worker_joins(&m->broker[i], &m->broker[i].workers[k]);
 }
 
 static void broker_restarts(market_t *m, void *arg)
@@ -666,11 +675,10 @@ static void happen(market_t *m, event_t *e)
     pst_arena_clear(&m->arena);
 }
 
-/* The next event, unless it lies behind `until`. */
-static bool happen_next(market_t *m, pst_ns_t until)
+bool market_next(market_t *m, pst_ns_t until)
 {
     pst_heap_node_t *top = pst_heap_top(&m->events);
-    if (!top || top->key > until)
+    if (m->failed || !top || top->key > until)
         return false;
     pst_heap_remove(&m->events, top);
     m->now = top->key;
@@ -686,7 +694,7 @@ static pst_ns_t after(const market_t *m, double s)
 void market_run(market_t *m, double until_s)
 {
     while (!m->failed && m->batches_open) {
-        if (happen_next(m, after(m, until_s)))
+        if (market_next(m, after(m, until_s)))
             continue;
         uint64_t results = 0, jobs = 0;
         for (uint32_t i = 0; i < m->batches_n; i++) {
@@ -701,7 +709,7 @@ void market_run(market_t *m, double until_s)
 void market_run_for(market_t *m, double s)
 {
     pst_ns_t until = m->now + (pst_ns_t)(s * 1e9);
-    while (!m->failed && happen_next(m, until))
+    while (market_next(m, until))
         continue;
     m->now = until;
 }
@@ -717,7 +725,7 @@ static void settle(market_t *m)
         for (uint32_t i = 0; i < m->brokers_n; i++)
             for (uint32_t k = 0; k < m->providers_n && m->broker[i].core; k++)
                 busy = busy || m->broker[i].workers[k].acked < m->broker[i].workers[k].number;
-        busy = busy && happen_next(m, until);
+        busy = busy && market_next(m, until);
     }
 }
 
@@ -747,7 +755,6 @@ void market_check_end(market_t *m)
         market_batch_check_end(m, m->batches[i]);
     for (uint32_t i = 0; i < m->brokers_n; i++)
         check_broker(m, &m->broker[i]);
-    market_store_check_end(m);
 }
 
 static void free_event(market_t *m, event_t *e)
