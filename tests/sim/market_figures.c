@@ -1,0 +1,106 @@
+/* market_figures.c - figures, and the table of --verbose.  See market.h. */
+#include <math.h>
+#include <stdio.h>
+
+#include "market.h"
+
+/* ---- figures --------------------------------------------------------------------------------------------------------------- */
+
+void run_figure(const run_t *r, const char *figure, double value, want_t want, double bound)
+{
+    printf("{\"scenario\":\"%s%s%s\",\"figure\":\"%s\",\"value\":%.6g,", r->scenario, *r->variant ? " " : "", r->variant,
+           figure, value);
+    if (want == REPORT)
+        printf("\"wanted\":null,\"holds\":null}\n");
+    else
+        printf("\"wanted\":\"%s %g\",\"holds\":%s}\n", want == AT_MOST ? "<=" : ">=", bound,
+               (want == AT_MOST ? value <= bound : value >= bound) ? "true" : "false");
+    fflush(stdout);
+}
+
+void run_end(run_t *r, market_t **m)
+{
+    if (!(*m)->failed && !(*m)->cut)
+        market_check_end(*m);
+    if ((*m)->failed) {
+        printf("{\"scenario\":\"%s%s%s\",\"failure\":\"at %.3f s: %s\",\"seed\":%llu}\n", r->scenario,
+               *r->variant ? " " : "", r->variant, market_seconds(*m, (*m)->now), (*m)->failure,
+               (unsigned long long)r->options->seed);
+        fflush(stdout);
+        r->failures++;
+    }
+    market_destroy(m);
+}
+
+tally_t tally_sum(const market_t *m)
+{
+    tally_t sum = {0};
+    for (uint32_t i = 0; i < m->endpoints_n; i++) {
+        const tally_t *t = &m->endpoints[i].tally;
+        sum.sent += t->sent;
+        sum.calls += t->calls;
+        sum.admitted += t->admitted;
+        sum.throttled += t->throttled;
+        sum.failed += t->failed;
+        sum.answered += t->answered;
+        sum.input += t->input;
+        sum.output += t->output;
+    }
+    return sum;
+}
+
+/* ---- the table: on stderr, so that figures stay a stream of their own -------------------------------------------------------- */
+
+#define HEAD_EVERY 30
+#define TABLE_ENDPOINTS 12 /* of more it shows the sum */
+
+static void table_head(const market_t *m)
+{
+    fprintf(stderr, "%9s", "s");
+    for (uint32_t i = 0; i < m->endpoints_n && m->endpoints_n <= TABLE_ENDPOINTS; i++)
+        fprintf(stderr, " | %4s sent   429  err   fly", m->endpoints[i].name);
+    fprintf(stderr, " |  all sent   429  err   fly\n");
+}
+
+static void table_cells(const tally_t *now, const tally_t *before, uint32_t in_flight)
+{
+    fprintf(stderr, " | %9llu %5llu %4llu %5u", (unsigned long long)(now->sent - before->sent),
+            (unsigned long long)(now->throttled - before->throttled), (unsigned long long)(now->failed - before->failed),
+            in_flight);
+}
+
+static void table_row(market_t *m)
+{
+    tally_t sum = tally_sum(m);
+    uint32_t in_flight = 0;
+    fprintf(stderr, "%9.1f", market_seconds(m, m->now));
+    for (uint32_t i = 0; i < m->endpoints_n; i++) {
+        const endpoint_t *e = &m->endpoints[i];
+        if (m->endpoints_n <= TABLE_ENDPOINTS)
+            table_cells(&e->tally, &m->shown[i], e->in_flight);
+        m->shown[i] = e->tally;
+        in_flight += e->in_flight;
+    }
+    table_cells(&sum, &m->shown[m->endpoints_n], in_flight);
+    m->shown[m->endpoints_n] = sum;
+    fprintf(stderr, "\n");
+}
+
+static void table_tick(market_t *m, void *arg)
+{
+    uintptr_t row = (uintptr_t)arg;
+    const options_t *o = m->options;
+    double s = market_seconds(m, m->now);
+    if (s >= o->from_s && s <= o->until_s) {
+        if (row++ % HEAD_EVERY == 0)
+            table_head(m);
+        table_row(m);
+    }
+    market_at(m, m->now + (pst_ns_t)(o->every_s * 1e9), table_tick, (void *)row);
+}
+
+void table_begin(market_t *m)
+{
+    m->shown = pst_calloc(m->endpoints_n + 1, sizeof *m->shown);
+    market_at(m, m->now, table_tick, NULL);
+}
