@@ -325,6 +325,8 @@ double market_provider_burst(const provider_t *p, int rate); /* what its bucket 
 
 /* market_store.c */
 void market_store_submit(broker_t *b, const pst_store_op_t *op);
+/* What is read back at start: learned limits. */
+void market_store_restore(broker_t *b);
 void market_store_answer(market_t *m, op_t *op);
 /* n calls of an endpoint are on their way: were they granted? */
 void market_store_check_sent(broker_t *b, uint32_t endpoint, uint32_t n);

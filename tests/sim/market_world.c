@@ -517,6 +517,7 @@ static void broker_starts(broker_t *b)
     pst_core_opts_t o = {.seed = pst_rng_next(&m->rng)};
     b->core = pst_core_new(&o);
     configure(b);
+    market_store_restore(b);
     for (uint32_t i = 0; i < m->providers_n; i++) {
         worker_t *w = &b->workers[i];
         *w = (worker_t){.broker = b, .provider = i, .peer = WORKER_PEERS + i};
