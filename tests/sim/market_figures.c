@@ -51,7 +51,7 @@ tally_t tally_sum(const market_t *m)
 
 /* ---- the table: on stderr, so that figures stay a stream of their own -------------------------------------------------------- */
 
-#define HEAD_EVERY 30
+#define HEAD_EVERY 30 /* rows */
 #define TABLE_ENDPOINTS 12 /* of more it shows the sum */
 
 static void table_head(const market_t *m)
@@ -59,7 +59,12 @@ static void table_head(const market_t *m)
     fprintf(stderr, "%9s", "s");
     for (uint32_t i = 0; i < m->endpoints_n && m->endpoints_n <= TABLE_ENDPOINTS; i++)
         fprintf(stderr, " | %4s sent   429  err   fly", m->endpoints[i].name);
-    fprintf(stderr, " |  all sent   429  err   fly\n");
+    fprintf(stderr, " |  all sent   429  err   fly");
+    if (m->tenants_n)
+        fprintf(stderr, " | tokens of");
+    for (uint32_t i = 0; i < m->tenants_n; i++)
+        fprintf(stderr, " %8s", m->tenants[i].name);
+    fprintf(stderr, "\n");
 }
 
 static void table_cells(const tally_t *now, const tally_t *before, uint32_t in_flight)
@@ -83,6 +88,12 @@ static void table_row(market_t *m)
     }
     table_cells(&sum, &m->shown[m->endpoints_n], in_flight);
     m->shown[m->endpoints_n] = sum;
+    if (m->tenants_n)
+        fprintf(stderr, " |          ");
+    for (uint32_t i = 0; i < m->tenants_n; i++) {
+        fprintf(stderr, " %8llu", (unsigned long long)(m->tenants[i].tokens - m->shown_tokens[i]));
+        m->shown_tokens[i] = m->tenants[i].tokens;
+    }
     fprintf(stderr, "\n");
 }
 
