@@ -4,7 +4,9 @@
  *   market --list                                   the scenarios
  *   market --verbose [--every S] [--from S] [--until S]
  *                                                   on stderr, a line a virtual second (or S): for each endpoint calls
- *                                                   sent, 429s and errors meanwhile, and calls in flight */
+ *                                                   sent, 429s and errors meanwhile, and calls in flight; the tokens
+ *                                                   of each tenant's calls sent meanwhile.  At the end: how much of
+ *                                                   each endpoint's limits was used */
 #include <math.h>
 #include <regex.h>
 #include <stdio.h>

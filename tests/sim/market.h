@@ -82,7 +82,7 @@ typedef struct provider_plan {
     charging_t charging;
     double burst_s;          /* seconds' worth a bucket holds; 0: 60 */
     known_t known;
-    uint32_t concurrency;    /* calls in flight it admits; configured */
+    uint32_t concurrency;    /* calls in flight it admits */
     uint32_t room;           /* calls a worker has room for; 0: 16,384 */
     bool retry_after;        /* its 429 say when to come back */
     bool headers;            /* its answers, 429 too, say how its limits stand */
@@ -190,7 +190,14 @@ struct broker {
     batch_t *last_turn;  /* whose jobs it sent last */
 };
 
-/* ---- batches ------------------------------------------------------------------------------------------------------ */
+/* ---- tenants and batches ------------------------------------------------------------------------------------------- */
+
+#define TENANTS_MAX 16
+
+typedef struct tenant {
+    const char *name;
+    uint64_t sent, tokens; /* its calls so far, and their real tokens */
+} tenant_t;
 
 typedef struct sizes {
     double input_median, input_sigma;
@@ -218,12 +225,13 @@ struct batch {
     event_t event;          /* the client's next word */
     batch_plan_t plan;
     uint32_t number;        /* in the market; the id ends in it */
+    tenant_t *tenant;       /* NULL: none */
     pst_id_t id;
     uint32_t packs, packs_sent, packs_unanswered;
     bool opening, opened, committing, accepted, ended;
     pst_ns_t accepted_at, ended_at, last_sent_at;
     uint64_t turns_accepted, turns_last_sent; /* turns so far, when it was accepted and when its last job was sent */
-    uint64_t sent, sent_tokens;      /* calls, and their real tokens */
+    uint64_t sent;          /* calls */
     uint64_t cost_nano;     /* of answers, by the provider's account */
     uint64_t core_cost_nano;/* by the results */
     /* A batch whose broker died goes on as another one, of the jobs without results. */
@@ -263,6 +271,8 @@ struct market {
     uint32_t endpoints_n;
     batch_t **batches;      /* by number */
     uint32_t batches_n, batches_cap;
+    tenant_t tenants[TENANTS_MAX];
+    uint32_t tenants_n;
     uint32_t batches_open;  /* not ended */
     uint32_t accepted;      /* batches, so far */
     pst_map_t budgets;      /* by name */
@@ -276,7 +286,8 @@ struct market {
     uint64_t crashes;
     stopwatch_t watch;
     pst_arena_t arena;      /* of the current step */
-    tally_t *shown;         /* what the table has told already */
+    tally_t *shown;         /* what the table has told already, of endpoints */
+    uint64_t shown_tokens[TENANTS_MAX];
     bool workers_wait;      /* set before market_open */
     bool cut;               /* the scenario is over before its batches are: what is left is no failure */
     bool failed;
@@ -325,6 +336,8 @@ double market_provider_burst(const provider_t *p, int rate); /* what its bucket 
 
 /* market_store.c */
 void market_store_submit(broker_t *b, const pst_store_op_t *op);
+/* What is read back at start: learned limits. */
+void market_store_restore(broker_t *b);
 void market_store_answer(market_t *m, op_t *op);
 /* n calls of an endpoint are on their way: were they granted? */
 void market_store_check_sent(broker_t *b, uint32_t endpoint, uint32_t n);

@@ -109,12 +109,23 @@ static broker_t *broker_of(market_t *m, const batch_t *b)
     return &m->broker[b->plan.broker];
 }
 
+static tenant_t *tenant_named(market_t *m, const char *name)
+{
+    for (uint32_t i = 0; i < m->tenants_n; i++)
+        if (strcmp(m->tenants[i].name, name) == 0)
+            return &m->tenants[i];
+    PST_ASSERT(m->tenants_n < TENANTS_MAX);
+    m->tenants[m->tenants_n].name = name;
+    return &m->tenants[m->tenants_n++];
+}
+
 static batch_t *batch_new(market_t *m, const batch_plan_t *plan)
 {
     batch_t *b = pst_calloc(1, sizeof *b);
     pst_heap_node_init(&b->event.node);
     b->plan = *plan;
     b->origin = b;
+    b->tenant = plan->tenant ? tenant_named(m, plan->tenant) : NULL;
     b->packs = packs_of(plan->jobs);
     if (m->batches_n == m->batches_cap) {
         m->batches_cap = m->batches_cap ? m->batches_cap * 2 : 64;

@@ -19,43 +19,29 @@ static const sizes_t large = {.input_median = 1200, .input_sigma = 0.4, .output_
 /* ---- shares ------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct shares {
-    uint64_t jobs[TENANTS], first[TENANTS], last[TENANTS]; /* tokens sent when the window began, and so far */
+    uint64_t jobs[TENANTS];  /* all of a tenant's */
+    uint64_t first[TENANTS]; /* tokens sent when the window began */
+    uint64_t share[TENANTS]; /* and since */
     bool began, ended;
     pst_ns_t from, until;
 } shares_t;
-
-static uint32_t tenant_of(const batch_t *b)
-{
-    return (uint32_t)strtoul(b->plan.tenant + 1, NULL, 10);
-}
-
-static void sent_by(const market_t *m, uint64_t jobs[TENANTS], uint64_t tokens[TENANTS])
-{
-    memset(jobs, 0, TENANTS * sizeof *jobs);
-    memset(tokens, 0, TENANTS * sizeof *tokens);
-    for (uint32_t i = 0; i < m->batches_n; i++) {
-        jobs[tenant_of(m->batches[i])] += m->batches[i]->sent;
-        tokens[tenant_of(m->batches[i])] += m->batches[i]->sent_tokens;
-    }
-}
 
 /* The window is from the moment all are accepted to the first that has hardly anything left. */
 static void look(market_t *m, void *arg)
 {
     shares_t *s = arg;
-    uint64_t jobs[TENANTS], tokens[TENANTS];
-    sent_by(m, jobs, tokens);
-    if (m->accepted == m->batches_n && !s->began) {
-        s->began = true;
+    for (uint32_t i = 0; i < TENANTS && m->accepted == m->batches_n && !s->began; i++) {
+        s->first[i] = m->tenants[i].tokens;
         s->from = m->now;
-        memcpy(s->first, tokens, sizeof tokens);
     }
+    s->began = s->began || m->accepted == m->batches_n;
     for (uint32_t i = 0; i < TENANTS; i++)
-        s->ended = s->ended || (double)jobs[i] >= NEARLY_ALL * (double)s->jobs[i];
+        s->ended = s->ended || (double)m->tenants[i].sent >= NEARLY_ALL * (double)s->jobs[i];
     if (s->ended)
         return;
     s->until = m->now;
-    memcpy(s->last, tokens, sizeof tokens);
+    for (uint32_t i = 0; i < TENANTS; i++)
+        s->share[i] = m->tenants[i].tokens - s->first[i];
     market_at(m, m->now + LOOK, look, s);
 }
 
@@ -64,7 +50,7 @@ static double jain(const shares_t *s)
 {
     double sum = 0, squares = 0;
     for (uint32_t i = 0; i < TENANTS; i++) {
-        double x = (double)(s->last[i] - s->first[i]);
+        double x = (double)s->share[i];
         sum += x;
         squares += x * x;
     }
@@ -115,8 +101,8 @@ static void tenants(run_t *r)
     run_figure(r, "s in which all have jobs", (double)(s.until - s.from) / 1e9, REPORT, 0);
     uint64_t least = UINT64_MAX, most = 0;
     for (uint32_t i = 0; i < TENANTS; i++) {
-        least = PST_MIN(least, s.last[i] - s.first[i]);
-        most = PST_MAX(most, s.last[i] - s.first[i]);
+        least = PST_MIN(least, s.share[i]);
+        most = PST_MAX(most, s.share[i]);
     }
     run_figure(r, "least share ÷ greatest", (double)least / (double)PST_MAX(most, 1), REPORT, 0);
     run_end(r, &m);

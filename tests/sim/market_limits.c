@@ -20,8 +20,8 @@ static const sizes_t mixed = {.input_median = 250, .input_sigma = 0.5, .output_m
 /* How the core gets to know the limits. */
 typedef enum told { TOLD_CONFIGURED, TOLD_HEADERS, TOLD_REFUSALS } told_t;
 
-/* Accounts as they are: some count requests, some tokens, some both; one by the second, one with hardly a burst.  Of 429s
- * every other one says when to come back. */
+/* Accounts as they are: some count requests, some tokens, some both; one by the second, one with hardly a burst.  429s
+ * of every other one say when to come back. */
 static void add_endpoints(market_t *m, told_t told)
 {
     const provider_plan_t plans[] = {
@@ -74,10 +74,13 @@ static void figures(const run_t *r, const market_t *m, double bound, wants_t w)
     run_figure(r, "bound s", bound, REPORT, 0);
 }
 
+/* Beside the accounts a server of one's own, which takes so many calls at a time: that is always configured. */
 static void run_one(run_t *r, told_t told, sizes_t sizes, wants_t w)
 {
     market_t *m = market_new(r->options, 1);
     add_endpoints(m, told);
+    provider_plan_t own = {.concurrency = 64, .known = KNOWN_AT_PROVIDER, .room = ROOM};
+    market_endpoint(m, market_provider(m, &own), 0, 1, 1);
     market_open(m);
     market_submit(m, &(batch_plan_t){.jobs = (uint32_t)r->options->jobs, .sizes = sizes});
     double bound = market_least_seconds(m, m->endpoints_n);
@@ -110,11 +113,12 @@ static void crash(market_t *m, void *arg)
 
 /* Four brokers, a batch each, on the same accounts; every one of them dies once, the first twice.  One account also has a
  * limit a day, which ends long before the batches do. */
-static void brokers(run_t *r)
+static void run_brokers(run_t *r, const char *variant, told_t told)
 {
     static const double crashes[] = {0.15, 0.3, 0.45, 0.6, 0.75};
+    snprintf(r->variant, sizeof r->variant, "%s", variant);
     market_t *m = market_new(r->options, MARKET_BROKERS_MAX);
-    add_endpoints(m, TOLD_CONFIGURED);
+    add_endpoints(m, told);
     provider_plan_t daily = {.limit = {[PST_RATE_REQUESTS] = 3000, [PST_RATE_DAILY] = r->options->jobs / 20},
                              .known = KNOWN_AT_PROVIDER, .room = ROOM};
     market_endpoint(m, market_provider(m, &daily), 0, 1, 1);
@@ -129,6 +133,13 @@ static void brokers(run_t *r)
     run_figure(r, "brokers' crashes", (double)m->crashes, REPORT, 0);
     run_figure(r, "granted ÷ what may be, at most", market_granted(m), AT_MOST, 1);
     run_end(r, &m);
+}
+
+static void brokers(run_t *r)
+{
+    run_brokers(r, "", TOLD_CONFIGURED);
+    run_brokers(r, "headers", TOLD_HEADERS);
+    run_brokers(r, "429", TOLD_REFUSALS);
 }
 
 /* ---- a provider that was dead ------------------------------------------------------------------------------------------------ */

@@ -36,12 +36,15 @@ struct budget {
     uint64_t used_ms, block_ms;
     hour_t hours[HOURS];
     uint32_t hours_n;
+    /* What brokers have learned of its limits: a hash of its own. */
+    bool learned;
+    uint64_t learned_limit[PST_RATE_COUNT];
+    uint8_t learned_from[PST_RATE_COUNT];
     /* What the checks know of it, apart from all that. */
-    uint64_t checked_ms;
-    double allowed[PST_RATE_COUNT];  /* at most this much, since it began */
-    uint64_t cap_max[PST_RATE_COUNT], limit_last[PST_RATE_COUNT];
+    uint64_t began_ms;
+    uint64_t cap_max[PST_RATE_COUNT], limit_max[PST_RATE_COUNT];
     int64_t granted[PST_RATE_COUNT]; /* less what came back */
-    double most;                     /* of what was allowed */
+    double most;                     /* of what may have been */
     int64_t held[MARKET_BROKERS_MAX][PST_RATE_COUNT]; /* of it each broker has, less the calls it has sent */
 };
 
@@ -207,32 +210,32 @@ static void limit_block(market_t *m, budget_t *b, const rate_arg_t a[PST_RATE_CO
 
 /* ---- what may never be ------------------------------------------------------------------------------------------------- */
 
-/* What may have been granted by now: the largest cap seen, and what has flowed in at the limit of each moment. */
-static void allow(market_t *m, budget_t *b, const rate_arg_t a[PST_RATE_COUNT])
+/* What may have been granted by now: the largest cap seen, and what has flowed in at the largest limit.  Where limits are
+ * configured there is but one of each; of learned ones every broker may have its own, and time is credited at that of
+ * the one who asks. */
+static double allowed(const market_t *m, const budget_t *b, int rate)
 {
-    uint64_t now = market_wall_ms(m);
-    double ms = b->checked_ms ? (double)(now - b->checked_ms) : 0;
+    double day = 24.0 * HOUR_MS, ms = (double)(market_wall_ms(m) - b->began_ms);
+    return (double)b->cap_max[rate] + ms * (double)b->limit_max[rate] / (rate == PST_RATE_DAILY ? day : SCALE);
+}
+
+static void note_limits(market_t *m, budget_t *b, const rate_arg_t a[PST_RATE_COUNT])
+{
+    b->began_ms = b->began_ms ? b->began_ms : market_wall_ms(m);
     for (int i = 0; i < PST_RATE_COUNT; i++) {
-        uint64_t cap = i == PST_RATE_DAILY ? a[i].limit : a[i].cap;
-        if (cap > b->cap_max[i]) {
-            b->allowed[i] += (double)(cap - b->cap_max[i]);
-            b->cap_max[i] = cap;
-        }
-        double flow = (double)PST_MAX(a[i].limit, b->limit_last[i]) / (i == PST_RATE_DAILY ? 24.0 * HOUR_MS : SCALE);
-        b->allowed[i] += ms * flow;
-        b->limit_last[i] = a[i].limit;
+        b->cap_max[i] = PST_MAX(b->cap_max[i], i == PST_RATE_DAILY ? a[i].limit : a[i].cap);
+        b->limit_max[i] = PST_MAX(b->limit_max[i], a[i].limit);
     }
-    b->checked_ms = now;
 }
 
 static void check_granted(market_t *m, budget_t *b)
 {
     for (int i = 0; i < PST_RATE_COUNT; i++) {
+        double may = allowed(m, b, i) + ROUNDING;
         if (b->granted[i] > 0)
-            b->most = fmax(b->most, (double)b->granted[i] / (b->allowed[i] + ROUNDING));
-        if ((double)b->granted[i] > b->allowed[i] + ROUNDING)
-            market_fail(m, "%lld of rate %d of %s were granted, %.0f may be", (long long)b->granted[i], i, b->name,
-                        b->allowed[i]);
+            b->most = fmax(b->most, (double)b->granted[i] / may);
+        if ((double)b->granted[i] > may)
+            market_fail(m, "%lld of rate %d of %s were granted, %.0f may be", (long long)b->granted[i], i, b->name, may);
     }
 }
 
@@ -341,6 +344,32 @@ static void submit_limit(op_t *op, const pst_store_op_t *from)
         let_go(op);
 }
 
+/* For brokers that start later. */
+static void keep_learned(market_t *m, const pst_store_op_t *from)
+{
+    budget_t *b = budget_named(m, from->u.limit.name.p, from->u.limit.name.n);
+    b->learned = true;
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        b->learned_limit[i] = from->u.limit.rate[i].limit;
+        b->learned_from[i] = (uint8_t)from->u.limit.rate[i].amount;
+    }
+}
+
+void market_store_restore(broker_t *b)
+{
+    const market_t *m = b->market;
+    for (uint32_t i = 0; i < m->budgets_n; i++) {
+        const budget_t *u = m->budget_list[i];
+        pst_restored_t r = {.type = PST_RESTORED_LIMITS, .u.limits.name = pst_view_str(u->name)};
+        memcpy(r.u.limits.limit, u->learned_limit, sizeof u->learned_limit);
+        memcpy(r.u.limits.source, u->learned_from, sizeof u->learned_from);
+        pst_event_t ev = {.type = PST_EV_RESTORED};
+        ev.u.restored = &r;
+        if (u->learned)
+            market_step(b, &ev);
+    }
+}
+
 void market_store_submit(broker_t *b, const pst_store_op_t *from)
 {
     market_t *m = b->market;
@@ -354,6 +383,9 @@ void market_store_submit(broker_t *b, const pst_store_op_t *from)
     case PST_STORE_LIMIT_GIVE:
     case PST_STORE_LIMIT_BLOCK:
         submit_limit(op, from);
+        break;
+    case PST_STORE_LIMIT_KEEP:
+        keep_learned(m, from);
         break;
     case PST_STORE_LOAD:
         op->batch = market_batch_of(m, &from->batch);
@@ -380,7 +412,7 @@ void market_store_submit(broker_t *b, const pst_store_op_t *from)
 static void apply_take(market_t *m, op_t *op, pst_store_answer_t *a)
 {
     budget_t *b = op->budget;
-    allow(m, b, op->rate);
+    note_limits(m, b, op->rate);
     a->wait_ms = limit_take(m, b, op->rate, a->granted);
     a->refused = a->wait_ms > 0;
     for (int i = 0; i < PST_RATE_COUNT; i++) {
@@ -393,7 +425,7 @@ static void apply_take(market_t *m, op_t *op, pst_store_answer_t *a)
 static void apply_give(market_t *m, op_t *op)
 {
     budget_t *b = op->budget;
-    allow(m, b, op->rate);
+    note_limits(m, b, op->rate);
     limit_give(m, b, op->rate);
     for (int i = 0; i < PST_RATE_COUNT; i++)
         b->granted[i] -= (int64_t)op->rate[i].amount;

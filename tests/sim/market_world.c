@@ -153,7 +153,10 @@ static void start_call(broker_t *b, batch_t *batch, uint32_t endpoint, uint32_t 
     c->real_input = (uint32_t)(c->job.input * p->tokenizer * c->job.noise + 0.5);
     c->started = m->now + HOP;
     batch->sent++;
-    batch->sent_tokens += c->real_input + c->job.output;
+    if (batch->tenant) {
+        batch->tenant->sent++;
+        batch->tenant->tokens += c->real_input + c->job.output;
+    }
     market_schedule(m, &c->event, EVENT_CALL, c->started + market_lognormal(m, NET_S, NET_SIGMA));
 }
 
@@ -162,7 +165,7 @@ static void check_concurrency(broker_t *b, uint32_t endpoint)
     market_t *m = b->market;
     uint32_t at = m->endpoints[endpoint].provider;
     const provider_plan_t *p = &m->providers[at].plan;
-    if (p->concurrency && b->in_flight_provider[at] > p->concurrency)
+    if (p->known != KNOWN_NOWHERE && p->concurrency && b->in_flight_provider[at] > p->concurrency)
         market_fail(m, "broker %u has %u calls of %s in flight, %u are allowed", b->number, b->in_flight_provider[at],
                     m->providers[at].name, p->concurrency);
     if (b->in_flight_provider[at] > p->room)
@@ -479,7 +482,8 @@ static void configure(broker_t *b)
     char(*names)[16] = pst_calloc(m->endpoints_n, sizeof *names);
     for (uint32_t i = 0; i < m->providers_n; i++) {
         const provider_plan_t *plan = &m->providers[i].plan;
-        p[i] = (pst_core_provider_t){.name = pst_view_str(m->providers[i].name), .concurrency = plan->concurrency,
+        p[i] = (pst_core_provider_t){.name = pst_view_str(m->providers[i].name),
+                                     .concurrency = plan->known == KNOWN_NOWHERE ? 0 : plan->concurrency,
                                      .urls = 1u << PST_URL_CHAT, .params = PST_PARAMS_ALL,
                                      .reserve = plan->charging == CHARGE_USED ? PST_RESERVE_EXPECTED
                                                                               : PST_RESERVE_LIMIT};
@@ -526,6 +530,7 @@ static void broker_starts(broker_t *b)
     pst_core_opts_t o = {.seed = pst_rng_next(&m->rng)};
     b->core = pst_core_new(&o);
     configure(b);
+    market_store_restore(b);
     for (uint32_t i = 0; i < m->providers_n; i++) {
         worker_t *w = &b->workers[i];
         *w = (worker_t){.broker = b, .provider = i, .peer = WORKER_PEERS + i};
