@@ -13,6 +13,10 @@
 #define WINDOW_MAX 4096      /* then there seems to be no bound */
 /* Of calls at a time, so much is left to the highest priority: a 64th, but no one of a few. */
 #define SHARE_LEFT 64
+/* A call to what was down may take as long as any, but one that fails mostly fails at once: until the first has its answer
+ * the number of them doubles with each step. */
+#define PROBE_STEP (100 * PST_MS)
+#define PROBE_STEPS_MAX 10
 #define SHARE_LEFT_OF_MIN 16
 
 void core_key(pst_view_t v, uint8_t salt, char key[16])
@@ -278,7 +282,8 @@ static bool rest_over(const pst_core_t *c, const rest_t *r, uint32_t in_flight)
 {
     if (r->until > c->now)
         return false;
-    return !r->probing || in_flight == 0;
+    pst_ns_t steps = r->probing ? pst_ns_since(c->now, r->probing_since) / PROBE_STEP : 0;
+    return !r->probing || in_flight < 1u << PST_MIN(steps, PROBE_STEPS_MAX);
 }
 
 /* May one more begin, of such a priority, where so many of so many places are taken? */
@@ -350,6 +355,7 @@ void endpoint_park(pst_core_t *c, endpoint_t *e, uint8_t cause, uint64_t wait_ms
         r->streak++;
     c->parkings += news;
     r->parked = true;
+    r->parked_at = c->now;
     r->probing = false;
     r->cause = cause;
     rest_for(c, r, wait);
@@ -357,10 +363,10 @@ void endpoint_park(pst_core_t *c, endpoint_t *e, uint8_t cause, uint64_t wait_ms
         notice_rest(c, e, r, whole_provider, PST_NOTICE_PARKED);
 }
 
-/* What is down is looked at again after a tenth of the time that it has been so. */
+/* What is down is looked at again after a twentieth of the time that it has been so. */
 static pst_ns_t until_probe(const pst_core_t *c, const rest_t *r)
 {
-    return PST_MIN(PST_MAX(pst_ns_since(c->now, r->since) / 10, OUTAGE_BASE), OUTAGE_MAX);
+    return PST_MIN(PST_MAX(pst_ns_since(c->now, r->since) / 20, OUTAGE_BASE), OUTAGE_MAX);
 }
 
 /* Errors in a row: after OUTAGE_FAILURES of them the endpoint rests, so that an outage does not eat the attempts of
@@ -376,11 +382,14 @@ void endpoint_failed(pst_core_t *c, endpoint_t *e, uint8_t cause)
     }
 }
 
-static void rest_worked(pst_core_t *c, const endpoint_t *e, rest_t *r, bool whole)
+static void rest_worked(pst_core_t *c, const endpoint_t *e, rest_t *r, bool whole, pst_ns_t started)
 {
-    r->failures = 0;
-    if (r->until > c->now)
+    if (r->parked && (r->until > c->now || started < r->parked_at))
         return; /* an answer to a call sent before the rest began */
+    if (started >= r->since)
+        r->failures = 0; /* or before the errors: those were not in between */
+    if (r->until > c->now)
+        return;
     r->streak = 0;
     if (!r->parked)
         return;
@@ -390,12 +399,12 @@ static void rest_worked(pst_core_t *c, const endpoint_t *e, rest_t *r, bool whol
     r->cause = 0;
 }
 
-void endpoint_worked(pst_core_t *c, endpoint_t *e)
+void endpoint_worked(pst_core_t *c, endpoint_t *e, pst_ns_t started)
 {
     provider_t *p = c->providers[e->provider];
     bool was_probing = e->rest.probing || p->rest.probing;
-    rest_worked(c, e, &e->rest, false);
-    rest_worked(c, e, &p->rest, true);
+    rest_worked(c, e, &e->rest, false, started);
+    rest_worked(c, e, &p->rest, true, started);
     if (was_probing) {
         place_wake(c, &p->place);
         place_wake(c, &e->place);
@@ -415,7 +424,11 @@ void rest_timer(pst_core_t *c, rest_t *r, endpoint_t *e, provider_t *p)
         core_timer(c, &r->timer, r->until);
         return;
     }
-    r->probing = r->parked; /* a limit is over when it is over; anything else is tried with one call */
+    if (r->parked && !r->probing) /* a limit is over when it is over; anything else is tried with one call */
+        r->probing_since = c->now;
+    r->probing = r->parked;
+    if (r->probing && pst_ns_since(c->now, r->probing_since) < PROBE_STEPS_MAX * PROBE_STEP)
+        core_timer(c, &r->timer, pst_ns_add(c->now, PROBE_STEP)); /* then with two, if that did not fail at once, … */
     place_wake(c, e ? &e->place : &p->place);
 }
 

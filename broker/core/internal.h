@@ -44,7 +44,7 @@
 #define PARK_BASE (30 * PST_SEC)
 #define PARK_MAX (3600 * PST_SEC)
 #define OUTAGE_FAILURES 10            /* in a row, then the endpoint rests */
-#define OUTAGE_BASE (500 * PST_MS)    /* between two probes of what is down: this, or a tenth of the time it has been */
+#define OUTAGE_BASE (500 * PST_MS)    /* between two probes of what is down: this, or a twentieth of the time it has been */
 #define OUTAGE_MAX (30 * PST_SEC)
 #define SLICE_TIME (200 * PST_MS)     /* how much of a budget is leased at a time */
 #define SLICE_IDLE (2 * PST_SEC)      /* unused for so long: given back */
@@ -90,6 +90,10 @@ typedef struct bucket {
     int64_t have[PST_RATE_COUNT]; /* negative: spent more than reserved, to be paid back from the next slice */
     double pace[PST_RATE_COUNT];  /* what may be sent at this moment, so that a slice is not spent in one burst */
     pst_ns_t paced_at;
+    double share;         /* of a limit that the pace keeps to */
+    double lane;          /* requests a second that this broker gets where others take from the budget too; 0: it is alone */
+    bool refused;         /* since the last slice came, which was */
+    pst_ns_t taken_at;    /* then */
     bool taking;          /* a LIMIT_TAKE is on its way */
     pst_ns_t ask_at;      /* refused until then */
     pst_ns_t used_at;
@@ -115,17 +119,18 @@ typedef struct standing {
     double throughput[PST_QUANTILES]; /* output tokens a second */
 } standing_t;
 
-/* Why something rests, and how it comes back: after `until` one call at a time is let through (probing) until one
- * works. */
+/* Why something rests, and how it comes back: after `until` a few calls are let through (probing) until one works. */
 typedef struct rest {
     timer_t_ timer;
     pst_ns_t until;       /* not before; 0: free */
     bool parked;          /* key, credit, quota, outage: a person should know.  false: a mere limit */
     bool probing;
     uint8_t cause;
+    pst_ns_t probing_since;
     uint32_t streak;      /* rests in a row: doubles the next */
     uint32_t failures;    /* errors in a row that may mean an outage */
     pst_ns_t since;       /* when they began */
+    pst_ns_t parked_at;   /* the last time: what was sent before says nothing of now */
 } rest_t;
 
 /* How many a second: of the last half-second, and of the one before. */
@@ -699,7 +704,7 @@ bucket_t *endpoint_bucket(pst_core_t *c, endpoint_t *e); /* made if there is non
 void endpoint_throttle(pst_core_t *c, endpoint_t *e, uint64_t wait_ms, bool whole_provider);
 void endpoint_park(pst_core_t *c, endpoint_t *e, uint8_t cause, uint64_t wait_ms, bool whole_provider);
 void endpoint_failed(pst_core_t *c, endpoint_t *e, uint8_t cause);
-void endpoint_worked(pst_core_t *c, endpoint_t *e);
+void endpoint_worked(pst_core_t *c, endpoint_t *e, pst_ns_t started);
 void rest_timer(pst_core_t *c, rest_t *r, endpoint_t *e, provider_t *p);
 double endpoint_cost(const endpoint_t *e, uint64_t input, uint64_t cached, uint64_t output); /* nano USD */
 pst_endpoint_name_t endpoint_name(const pst_core_t *c, uint32_t id);
@@ -717,6 +722,7 @@ void bucket_settle(pst_core_t *c, bucket_t *b, tokens_t reserved, tokens_t real)
 void bucket_unspend(pst_core_t *c, bucket_t *b, tokens_t reserved);
 void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a);
 void bucket_timer(pst_core_t *c, bucket_t *b);
+void bucket_refused(bucket_t *b);               /* by the provider: its pace is a little too fast.  NULL-safe */
 void bucket_learn(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t limit, pst_limit_source_t source);
 void bucket_left(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t left);
 void bucket_rate(bucket_t *b, double a_second); /* of requests, as refusals teach */

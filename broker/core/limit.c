@@ -6,8 +6,9 @@
  * was spent too much is paid back out of the next slice.
  *
  * A slice is not spent at once but at the pace of its rate: many providers count by the second, whatever they call the
- * limit, and a burst of a tenth of a minute's requests would meet refusals there.  The pace is a hundredth below
- * the limit, which keeps an even flow within windows of a second.
+ * limit, and a burst of a tenth of a minute's requests would meet refusals there.  The pace begins a hundredth below
+ * the limit, which keeps an even flow within windows of a second, and comes nearer while nothing is refused.  Where several
+ * brokers take from one budget each keeps to the pace at which it is given slices.
  *
  * What limits there are: configured ones; those that a provider's headers name; else, for requests, what its refusals have
  * taught (learn.c).  What was learned is kept in the store, so that a restart need not find it out again. */
@@ -15,8 +16,14 @@
 
 #define DAY_MS 86400000u
 #define DAY_SLICES 1000     /* into which a day's requests are cut */
+#define LANES_MAX 64        /* brokers that share a budget */
 #define SLICE_REQUESTS_MIN 16 /* a round trip costs Redis some 15 us: a sixteenth of it a job */
-#define PACE_SHARE 0.99     /* of a limit */
+#define PACE_FIRST 0.99     /* share of a limit that the pace keeps to: it comes nearer while nothing is refused … */
+#define PACE_MOST 0.9995
+#define PACE_LEAST 0.97
+#define PACE_UP 5e-7        /* … by so much a call, and goes away by so much a refusal: these balance at one in 4,000 */
+#define PACE_DOWN 0.002
+#define LANE_UP 1.25        /* a slice that came without a refusal before it: there may be more to be had */
 #define BURST_SHARE 0.02    /* of a second's requests: what may be caught up with at once, when the broker was busy elsewhere */
 #define LEARNED_MAX 1000000000000 /* what a header may make us believe */
 #define KEEP_EVERY (10 * PST_SEC) /* at most so often a bucket's learned limits are stored */
@@ -88,6 +95,7 @@ bucket_t *bucket_new(const char *name, place_t *place)
     b->timer.kind = TIMER_BUCKET;
     b->name = pst_strdup_view(pst_view_str(name));
     b->place = place;
+    b->share = PACE_FIRST;
     return b;
 }
 
@@ -186,7 +194,29 @@ static bool leased(pst_core_t *c, bucket_t *b, tokens_t t)
 
 static double a_second(const bucket_t *b, int rate)
 {
-    return (double)b->limit[rate] / 60 * PACE_SHARE;
+    double rate_s = (double)b->limit[rate] / 60 * b->share;
+    return rate == PST_RATE_REQUESTS && b->lane > 0 ? PST_MIN(rate_s, b->lane) : rate_s;
+}
+
+/* A slice came: is there more than this broker is given, and how much is that? */
+static void find_lane(const pst_core_t *c, bucket_t *b, uint64_t granted)
+{
+    double passed = (double)pst_ns_since(c->now, b->taken_at) / (double)PST_SEC;
+    double full = (double)b->limit[PST_RATE_REQUESTS] / 60;
+    if (b->refused && passed > 0)
+        b->lane = PST_MAX((double)granted / passed, full / LANES_MAX);
+    else if (b->lane > 0)
+        b->lane *= LANE_UP;
+    if (b->lane >= full)
+        b->lane = 0;
+    b->refused = false;
+    b->taken_at = c->now;
+}
+
+void bucket_refused(bucket_t *b)
+{
+    if (b)
+        b->share = PST_MAX(b->share - PACE_DOWN, PACE_LEAST);
 }
 
 static void keep_pace(const pst_core_t *c, bucket_t *b)
@@ -214,7 +244,7 @@ static pst_ns_t pace_wait(const bucket_t *b, const int64_t part[PST_RATE_COUNT])
 
 void bucket_rate(bucket_t *b, double a_second)
 {
-    uint64_t limit = (uint64_t)(a_second * 60 / PACE_SHARE + 0.5);
+    uint64_t limit = (uint64_t)(a_second * 60 / b->share + 0.5);
     limit = PST_MAX(limit, 1);
     if (limit != b->limit[PST_RATE_REQUESTS])
         put_limit(b, PST_RATE_REQUESTS, limit, PST_LIMIT_LEARNED);
@@ -293,6 +323,7 @@ void bucket_spend(pst_core_t *c, bucket_t *b, tokens_t t)
         if (part)
             count_used(c, b, i, part);
     }
+    b->share = PST_MIN(b->share + PACE_UP, PACE_MOST);
     take_ahead(c, b);
     wake_at(c, b, pst_ns_add(c->now, SLICE_IDLE));
 }
@@ -325,12 +356,15 @@ void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a)
     b->taking = false;
     if (a->err != PST_OK || a->refused) {
         b->ask_at = pst_ns_add(c->now, PST_MAX(a->wait_ms, 1) * PST_MS);
+        b->refused = true;
         wake_at(c, b, b->ask_at);
         return;
     }
     for (int i = 0; i < PST_RATE_COUNT; i++)
         b->have[i] += (int64_t)a->granted[i];
     b->used_at = c->now;
+    if (b->limit[PST_RATE_REQUESTS])
+        find_lane(c, b, a->granted[PST_RATE_REQUESTS]);
     wake_at(c, b, pst_ns_add(c->now, SLICE_IDLE));
     place_wake(c, b->place);
 }

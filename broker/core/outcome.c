@@ -351,6 +351,7 @@ typedef struct news { /* an outcome and where it belongs */
     receipt_t *receipt;
     uint32_t endpoint;
     job_t *job;
+    pst_ns_t started;    /* the call it is of */
 } news_t;
 
 static uint32_t latency_ms(const pst_outcome_t *o)
@@ -504,7 +505,7 @@ static void on_retry(pst_core_t *c, const news_t *n)
 
 static void on_final(pst_core_t *c, const news_t *n)
 {
-    endpoint_worked(c, c->endpoints[n->endpoint]);
+    endpoint_worked(c, c->endpoints[n->endpoint], n->started);
     if (n->job && next_model(c, n)) {
         remember_attempt(n->job, n->endpoint, n->o);
         sched_ready(c, n->job);
@@ -589,7 +590,7 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
         on_late(c, n);
         return;
     }
-    pst_ns_t started = j->started;
+    n->started = j->started;
     bool of_old_configuration = j->started < c->configured_at; /* what parked it may be mended */
     count_call(c, n);
     if (j->reserved.input || j->reserved.output) {
@@ -607,7 +608,7 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
     switch ((pst_verdict_t)o->verdict) {
     case PST_VERDICT_DONE:
         fair_count(c, n->batch, o->output_tokens);
-        endpoint_worked(c, c->endpoints[n->endpoint]);
+        endpoint_worked(c, c->endpoints[n->endpoint], n->started);
         endpoint_widen(c->endpoints[n->endpoint]);
         learn_answered(c->endpoints[n->endpoint]);
         end_with_answer(c, n, PST_JOB_COMPLETED, PST_CAUSE_NONE);
@@ -620,8 +621,10 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
         break;
     case PST_VERDICT_THROTTLE:
         c->count.throttles++;
+        bucket_refused(c->endpoints[n->endpoint]->bucket);
+        bucket_refused(c->providers[c->endpoints[n->endpoint]->provider]->bucket);
         if (!o->whole_provider)
-            learn_refused(c, c->endpoints[n->endpoint], started, o->wait_ms);
+            learn_refused(c, c->endpoints[n->endpoint], n->started, o->wait_ms);
         endpoint_throttle(c, c->endpoints[n->endpoint], o->wait_ms, o->whole_provider);
         put_back(c, n);
         break;
