@@ -82,7 +82,7 @@ static void measure(run_t *r, const grid_t *g)
     market_workers_join(m);
     send(m, PST_MIN(queued / 10, WARM_UP_MAX), real_s);
     uint64_t loaded = pst_core_counters(m->broker[0].core)->packs_loaded;
-    m->watch = (stopwatch_t){.on = true, .apart = true};
+    m->watch = (stopwatch_t){.on = true};
     send(m, PST_MIN(queued / 2, MEASURED_MAX), real_s);
     run_figure(r, "ns a job sent", (double)m->watch.other_ns / (double)PST_MAX(m->watch.sent, 1), g->judged ? AT_MOST : REPORT,
                WANTED_NS);
