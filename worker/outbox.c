@@ -20,6 +20,8 @@ typedef struct group {
     uint32_t outcomes_cap;
     pst_endpoint_name_t *endpoints;
     uint32_t endpoints_cap;
+    pst_limit_report_t *limits;
+    uint32_t limits_cap;
     pst_buf_t text;     /* the bodies */
 } group_t;
 
@@ -73,6 +75,7 @@ static void free_message(message_t *m)
     for (unsigned i = 0; i < GROUPS_MAX; i++) {
         free(m->group[i].outcomes);
         free(m->group[i].endpoints);
+        free(m->group[i].limits);
         pst_buf_release(&m->group[i].text);
     }
     free(m);
@@ -197,6 +200,36 @@ static pst_outcome_t *add_outcome(message_t *m, uint32_t at)
     return &g->outcomes[m->wire[at].outcomes_n++];
 }
 
+static pst_limit_report_t *find_limit(const group_t *g, uint32_t n, uint16_t endpoint, pst_rate_t rate)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (g->limits[i].endpoint == endpoint && g->limits[i].rate == rate)
+            return &g->limits[i];
+    }
+    return NULL;
+}
+
+/* A report takes the place of the one before; of more than a group may tell, those that came first are kept up to date.
+ * Answers may come in another order than they were made in, but there is no telling which. */
+static void add_limit(pst_outbox_t *b, message_t *m, uint32_t at, uint16_t endpoint, const pst_rate_report_t *r)
+{
+    group_t *g = &m->group[at];
+    uint32_t *n = &m->wire[at].limits_n;
+    pst_limit_report_t *x = find_limit(g, *n, endpoint, r->rate);
+    if (!x && *n == PST_LIMIT_REPORTS_MAX)
+        return;
+    if (!x) {
+        if (*n == g->limits_cap) {
+            g->limits_cap = PST_MAX(g->limits_cap * 2, 4u);
+            g->limits = pst_realloc(g->limits, g->limits_cap * sizeof *g->limits);
+        }
+        x = &g->limits[(*n)++];
+        m->bytes += sizeof *x;
+        b->bytes += sizeof *x;
+    }
+    *x = (pst_limit_report_t){endpoint, (uint8_t)r->rate, r->limit, r->remaining, r->reset_ms};
+}
+
 /* ---- sealing --------------------------------------------------------------------------------- */
 
 /* Whether a text that long may be compressed thoroughly; then its time is used.  A long one may use more than was
@@ -253,6 +286,7 @@ static void seal(pst_outbox_t *b, bool urgent)
     for (uint32_t i = 0; i < m->msg.groups_n; i++) {
         m->wire[i].outcomes = m->group[i].outcomes;
         m->wire[i].endpoints = m->group[i].endpoints;
+        m->wire[i].limits = m->group[i].limits;
         seal_bodies(b, m, i);
     }
     if (b->packed.cap > TEXT_KEEP_BYTES)
@@ -290,29 +324,31 @@ void pst_outbox_set_now(pst_outbox_t *b, pst_ns_t now)
     b->now = now;
 }
 
-void pst_outbox_add(pst_outbox_t *b, bool urgent, const pst_id_t *batch, uint32_t segment,
-                    const pst_endpoint_name_t *endpoint, const pst_outcome_t *o, pst_view_t body)
+void pst_outbox_add(pst_outbox_t *b, const pst_ending_t *e)
 {
-    size_t bytes = sizeof *o + o->custom_id.n + o->request_id.n + o->message.n + body.n;
-    uint32_t at = place(b, urgent, batch, segment, bytes);
-    message_t *m = b->open[urgent];
+    const pst_outcome_t *o = e->outcome;
+    size_t bytes = sizeof *o + o->custom_id.n + o->request_id.n + o->message.n + e->body.n;
+    uint32_t at = place(b, e->urgent, e->batch, e->segment, bytes);
+    message_t *m = b->open[e->urgent];
     pst_outcome_t *x = add_outcome(m, at);
     *x = *o;
-    x->endpoint = endpoint_index(m, at, endpoint);
+    x->endpoint = endpoint_index(m, at, e->endpoint);
     x->custom_id = keep(m, o->custom_id);
     x->request_id = keep(m, o->request_id);
     x->message = keep(m, o->message);
     pst_buf_t *text = &m->group[at].text;
     x->body_offset = (uint32_t)text->n;
-    x->body_bytes = (uint32_t)body.n;
-    pst_buf_putv(text, body);
+    x->body_bytes = (uint32_t)e->body.n;
+    pst_buf_putv(text, e->body);
     PST_ASSERT(!text->failed);
+    for (unsigned i = 0; i < e->limits_n; i++)
+        add_limit(b, m, at, x->endpoint, &e->limits[i]);
     m->outcomes++;
     m->bytes += bytes;
     b->outcomes++;
     b->bytes += bytes;
     if (message_full(m))
-        seal(b, urgent);
+        seal(b, e->urgent);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */

@@ -14,11 +14,14 @@
  * and Redis is to keep the least; one that ends tens of thousands has none.  So a share of the time is for doing it
  * thoroughly, and what comes when that is used up, or is urgent, is compressed fast.
  *
+ * What answers say of limits goes along with them: of each endpoint and rate what came last while the message gathered.
+ *
  * Memory is bounded by the caller: when pst_outbox_full says so it makes no new calls; those in flight
  * still find room. */
 #ifndef PST_OUTBOX_H
 #define PST_OUTBOX_H
 
+#include "provider.h"
 #include "wire/msg.h"
 
 #define PST_OUTBOX_WINDOW 8
@@ -30,14 +33,25 @@
 
 typedef struct pst_outbox pst_outbox_t;
 
+/* What became of one run. */
+typedef struct pst_ending {
+    bool urgent;
+    const pst_id_t *batch;
+    uint32_t segment;
+    const pst_endpoint_name_t *endpoint;
+    const pst_outcome_t *outcome;    /* its endpoint and the place of its body are set by the outbox */
+    pst_view_t body;
+    const pst_rate_report_t *limits; /* of the endpoint, as the answer tells of them */
+    unsigned limits_n;
+} pst_ending_t;
+
 pst_outbox_t *pst_outbox_new(void);
 void pst_outbox_destroy(pst_outbox_t **o);
 
 /* What time it is from now on.  It may stand still while much is added. */
 void pst_outbox_set_now(pst_outbox_t *b, pst_ns_t now);
-/* Copies all that `o` points to.  o->endpoint, body_offset and body_bytes are set here. */
-void pst_outbox_add(pst_outbox_t *b, bool urgent, const pst_id_t *batch, uint32_t segment,
-                    const pst_endpoint_name_t *endpoint, const pst_outcome_t *o, pst_view_t body);
+/* Copies all that `e` points to. */
+void pst_outbox_add(pst_outbox_t *b, const pst_ending_t *e);
 bool pst_outbox_full(const pst_outbox_t *b);
 bool pst_outbox_empty(const pst_outbox_t *b); /* nothing gathered, nothing unacknowledged */
 uint32_t pst_outbox_outcomes(const pst_outbox_t *b); /* not acknowledged */

@@ -211,7 +211,16 @@ static void put_outcome(pst_pools_t *p, const pst_pack_t *k, pst_task_slot_t s,
         .message = cut_text(r->message, PST_MESSAGE_BYTES_MAX),
     };
     p->stats.verdict[r->verdict]++;
-    pst_outbox_add(p->outbox, k->priority > PST_PRIORITY_NORMAL, &k->batch, k->segment, endpoint, &o, r->body);
+    pst_outbox_add(p->outbox, &(pst_ending_t){
+                                  .urgent = k->priority > PST_PRIORITY_NORMAL,
+                                  .batch = &k->batch,
+                                  .segment = k->segment,
+                                  .endpoint = endpoint,
+                                  .outcome = &o,
+                                  .body = r->body,
+                                  .limits = r->limits,
+                                  .limits_n = r->limits_n,
+                              });
 }
 
 static void leave_pool(pst_run_t *r, bool live)

@@ -73,6 +73,14 @@ typedef struct pst_http_answer {
     uint64_t wall_ms;                /* when it came, for dates in headers */
 } pst_http_answer_t;
 
+/* What a provider says of one of its limits, in the headers of an answer. */
+typedef struct pst_rate_report {
+    pst_rate_t rate;
+    uint64_t limit;                  /* > 0 */
+    uint64_t remaining;              /* UINT64_MAX: not said */
+    uint64_t reset_ms;               /* until all of it is there again; 0: not said */
+} pst_rate_report_t;
+
 /* What an answer means.  All views: the answer, the arena, or static. */
 typedef struct pst_reading {
     pst_verdict_t verdict;
@@ -87,6 +95,8 @@ typedef struct pst_reading {
     bool usage_known;
     uint64_t wait_ms;                /* THROTTLE, PARK: not before now + this; 0: not said.  Clamped to [50 ms, 25 h] */
     bool whole_provider;             /* PARK or THROTTLE concerns every model of the account (key, credit) */
+    const pst_rate_report_t *limits; /* of the account, for the model that was called; at most one a rate */
+    unsigned limits_n;
 } pst_reading_t;
 
 typedef enum pst_auth {

@@ -344,6 +344,7 @@ pst_core_t *pst_core_new(const pst_core_opts_t *o)
     pst_link_init(&c->beginnings_used);
     pst_heap_init(&c->ready);
     pst_link_init(&c->awake);
+    pst_link_init(&c->for_loads);
     pst_link_init(&c->open);
     pst_link_init(&c->gathered);
     pst_link_init(&c->draining);

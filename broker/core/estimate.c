@@ -32,6 +32,11 @@ double estimate_ratio(const endpoint_t *e)
     return PST_MIN(PST_MAX(ratio, RATIO_MIN), RATIO_MAX);
 }
 
+uint32_t estimate_usual(const endpoint_t *e, uint32_t limit)
+{
+    return e->usage && e->usage->output_usual ? PST_MIN(e->usage->output_usual, limit) : limit;
+}
+
 double estimate_output(const endpoint_t *e, double unknown)
 {
     return e->usage && e->usage->output_mean > 0 ? e->usage->output_mean : unknown;
@@ -54,8 +59,8 @@ tokens_t estimate_tokens(const endpoint_t *e, const slot_t *s)
 
 tokens_t estimate_counted(const provider_t *p, const endpoint_t *e, tokens_t t)
 {
-    if (p->reserve == PST_RESERVE_EXPECTED && e->usage && e->usage->output_usual)
-        t.output = PST_MIN(t.output, e->usage->output_usual);
+    if (p->reserve == PST_RESERVE_EXPECTED)
+        t.output = estimate_usual(e, t.output);
     return t;
 }
 

@@ -15,6 +15,7 @@
 #include "core/internal.h"
 
 #define INFLATION_MAX 1e100 /* then everything is divided by it */
+#define CROWD_SHARE 4       /* a quarter of the memory for packs */
 
 /* The bits of a double that is not negative are in its order; two of them make way for the priority. */
 static uint64_t turn_key(uint8_t priority, double work)
@@ -22,6 +23,12 @@ static uint64_t turn_key(uint8_t priority, double work)
     uint64_t bits;
     memcpy(&bits, &work, sizeof bits);
     return (uint64_t)(PST_PRIORITY_COUNT - 1 - priority) << 62 | bits >> 2;
+}
+
+/* Who has his turn comes before those who have had as little. */
+static uint64_t flow_key(const batch_t *b)
+{
+    return turn_key(0, b->work) - b->in_turn;
 }
 
 static share_t *share_at(const pst_heap_node_t *n)
@@ -55,7 +62,7 @@ flow_t *fair_flow(share_t *s)
         if (!top)
             return NULL;
         flow_t *f = flow_at(top);
-        uint64_t key = turn_key(0, f->batch->work);
+        uint64_t key = flow_key(f->batch);
         if (key <= top->key)
             return f;
         pst_heap_set(&s->flows, top, key);
@@ -145,6 +152,14 @@ void fair_part(share_t *s)
 
 /* ---- coming and going ----------------------------------------------------------------------------------------------- */
 
+void fair_turn_over(batch_t *b)
+{
+    b->in_turn = false;
+    b->work += b->owed;
+    b->tenant->work += b->owed;
+    b->owed = 0;
+}
+
 static void stand_level(double *work, double least)
 {
     *work = PST_MAX(*work, least);
@@ -159,21 +174,22 @@ static void enter_share(share_t *s)
     pst_heap_set(&s->route->shares, &s->node, turn_key(s->priority, t->work));
 }
 
-void fair_enter(flow_t *f)
+void fair_enter(pst_core_t *c, flow_t *f)
 {
     share_t *s = f->share;
     batch_t *b = f->batch;
     const flow_t *next = fair_flow(s);
-    if (next && b->flows_active == 0)
+    if (next && b->flows_active == 0 && !b->in_turn)
         stand_level(&b->work, next->batch->work);
-    pst_heap_set(&s->flows, &f->node, turn_key(0, b->work));
+    pst_heap_set(&s->flows, &f->node, flow_key(b));
     if (!pst_heap_has(&s->node))
         enter_share(s);
     s->tenant->flows++;
     b->flows_active++;
+    c->flows_active++;
 }
 
-void fair_leave(flow_t *f)
+void fair_leave(pst_core_t *c, flow_t *f)
 {
     share_t *s = f->share;
     pst_heap_remove(&s->flows, &f->node);
@@ -181,6 +197,7 @@ void fair_leave(flow_t *f)
         pst_heap_remove(&s->route->shares, &s->node);
     s->tenant->flows--;
     f->batch->flows_active--;
+    c->flows_active--;
 }
 
 /* ---- work ------------------------------------------------------------------------------------------------------------- */
@@ -192,7 +209,7 @@ static void rekey_flows(share_t *s)
     pst_heap_init(&s->flows);
     for (uint32_t i = 0; i < old.n; i++) {
         old.v[i]->at = PST_HEAP_OUT;
-        pst_heap_set(&s->flows, old.v[i], turn_key(0, flow_at(old.v[i])->batch->work));
+        pst_heap_set(&s->flows, old.v[i], flow_key(flow_at(old.v[i])->batch));
     }
     free(old.v);
 }
@@ -221,8 +238,10 @@ static void deflate(pst_core_t *c)
     for (tenant_t *t; (t = pst_map_next(&c->tenants, &i)) != NULL;)
         t->work /= c->inflation_base;
     i = 0;
-    for (batch_t *b; (b = pst_map_next(&c->batches, &i)) != NULL;)
+    for (batch_t *b; (b = pst_map_next(&c->batches, &i)) != NULL;) {
         b->work /= c->inflation_base;
+        b->owed /= c->inflation_base;
+    }
     c->inflation_base = 1;
     for (i = 0; i < c->routes_n; i++)
         if (c->routes[i])
@@ -245,9 +264,18 @@ void fair_age(pst_core_t *c)
     c->inflation = c->inflation_base * (1 + (double)(c->now - c->inflated_at) / (double)WORK_HALF_LIFE);
 }
 
-void fair_count(pst_core_t *c, flow_t *f, uint64_t tokens)
+/* While a batch has its turn what it is sent does not count yet: it stays the next until the turn is over. */
+void fair_count(pst_core_t *c, batch_t *b, uint64_t tokens)
 {
-    double work = (double)tokens * c->inflation;
-    f->batch->work += work;
-    f->share->tenant->work += work;
+    b->owed += (double)tokens * c->inflation;
+    if (!b->in_turn)
+        fair_turn_over(b);
+}
+
+/* Turns of one job each, round and round, would have each read its pack back for it where the packs of all who wait do not
+ * fit into memory. */
+bool fair_crowded(const pst_core_t *c)
+{
+    uint64_t pack = c->gauge.packs_open ? c->open_bytes / c->gauge.packs_open : 0;
+    return (uint64_t)c->flows_active * pack > c->opts.open_bytes_max / CROWD_SHARE;
 }

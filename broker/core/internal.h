@@ -231,7 +231,11 @@ struct route {
     pst_link_t all_shares;
     pst_heap_node_t node; /* in core->ready */
     route_state_t state;
+    pst_ns_t tried_at;    /* when no candidate could take a job, */
+    uint8_t tried_as;     /* of this priority */
     pst_link_t woken;     /* candidates */
+    pst_link_t for_loads; /* in core->for_loads */
+    uint32_t loading;     /* flows */
     timer_t_ timer;       /* of the plan */
     bool caches;          /* a candidate caches prompts */
     batch_t *planned;     /* the batch with a window whose plan it is; NULL: of all others */
@@ -424,9 +428,12 @@ struct batch {
     segment_t **segments;
     uint32_t segments_n, segments_cap;
     pst_link_t flows;
-    uint32_t flows_active;
+    uint32_t flows_active, flows_loading;
+    pst_link_t for_loads; /* routes that wait until fewer packs are being read back */
     tenant_t *tenant;
     double work;          /* as tenant_t.work */
+    double owed;          /* of the turn it has, which counts when that is over */
+    bool in_turn;
     uint64_t cost_reserved, cost_spent;
     uint32_t held;        /* its jobs that are */
     bool budget_waited;   /* flows of it are in FLOW_BUDGET */
@@ -469,6 +476,8 @@ struct pst_core {
     double inflation;     /* what a token sent now counts in `work` */
     double inflation_base;
     pst_ns_t inflated_at; /* when it was inflation_base */
+    uint32_t flows_active, flows_loading;
+    pst_link_t for_loads; /* routes that wait until fewer packs are being read back */
     uint32_t step_jobs;   /* jobs this step has sent or ended so far */
     uint64_t store_used, store_max;
     pst_heap_t timers;
@@ -579,9 +588,11 @@ void fair_tenant_put(pst_core_t *c, tenant_t *t);
 /* Counted by flows. */
 share_t *fair_join(route_t *r, tenant_t *t, uint8_t priority);
 void fair_part(share_t *s);
-void fair_enter(flow_t *f);                      /* it has something to send */
-void fair_leave(flow_t *f);
-void fair_count(pst_core_t *c, flow_t *f, uint64_t tokens);
+void fair_enter(pst_core_t *c, flow_t *f);       /* it has something to send */
+void fair_leave(pst_core_t *c, flow_t *f);
+void fair_count(pst_core_t *c, batch_t *b, uint64_t tokens); /* sent, or answered */
+bool fair_crowded(const pst_core_t *c);          /* a turn, once begun, is kept until it is over */
+void fair_turn_over(batch_t *b);
 route_t *fair_route(pst_core_t *c);              /* of those that are ready; NULL: none */
 share_t *fair_share(route_t *r);                 /* NULL: no active flow */
 flow_t *fair_flow(share_t *s);
@@ -621,7 +632,7 @@ void route_put(pst_core_t *c, route_t *r);
 void route_resolve(pst_core_t *c, route_t *r);
 void route_ready(pst_core_t *c, route_t *r);     /* if it has an active flow */
 void route_rest(pst_core_t *c, route_t *r, route_state_t state);
-void route_retry(pst_core_t *c, route_t *r);     /* ready, and every candidate is looked at again */
+void route_retry(pst_core_t *c, route_t *r, uint8_t priority); /* ready; every candidate is looked at again, if that may help */
 void route_candidate_in(candidate_t *k);         /* it waits no more */
 
 /* A job that looks for its endpoint. */
@@ -658,13 +669,15 @@ void beginning_free_all(pst_core_t *c);
 tokens_t estimate_tokens(const endpoint_t *e, const slot_t *s);
 /* Those of them that the provider counts against its limits when the call begins. */
 tokens_t estimate_counted(const provider_t *p, const endpoint_t *e, tokens_t t);
+uint32_t estimate_usual(const endpoint_t *e, uint32_t limit); /* what 95 % of answers with such a limit stay below */
 double estimate_output(const endpoint_t *e, double unknown); /* what answers take on average */
 void estimate_learn(endpoint_t *e, uint32_t estimated, const pst_outcome_t *o);
 double estimate_ratio(const endpoint_t *e); /* real input tokens to estimated ones */
 
 /* health.c: how an endpoint has done lately */
 void health_note(pst_core_t *c, endpoint_t *e, const pst_outcome_t *o);
-standing_t health_standing(pst_core_t *c, const endpoint_t *e);
+standing_t health_standing(const pst_core_t *c, const endpoint_t *e);
+uint8_t health_tier(const pst_core_t *c, const endpoint_t *e); /* the same, less its speeds */
 
 /* hist.c */
 uint32_t hist_bucket(uint64_t v);

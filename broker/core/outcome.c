@@ -474,10 +474,22 @@ static bool next_model(pst_core_t *c, const news_t *n)
     return route_has_more(r, j->given_up);
 }
 
+static void put_back(pst_core_t *c, const news_t *n)
+{
+    if (n->o->verdict != PST_VERDICT_RETURNED)
+        remember_attempt(n->job, n->endpoint, n->o);
+    sched_ready(c, n->job);
+}
+
 static void on_retry(pst_core_t *c, const news_t *n)
 {
     job_t *j = n->job;
-    endpoint_failed(c, c->endpoints[n->endpoint], n->o->cause);
+    endpoint_t *e = c->endpoints[n->endpoint];
+    endpoint_failed(c, e, n->o->cause);
+    if (e->rest.parked) { /* it is down, and not for this job: that spends no attempt */
+        put_back(c, n);
+        return;
+    }
     j->attempts++;
     if (j->attempts < PST_ATTEMPTS_MAX) {
         remember_attempt(j, n->endpoint, n->o);
@@ -499,13 +511,6 @@ static void on_final(pst_core_t *c, const news_t *n)
     } else {
         end_with_answer(c, n, PST_JOB_FAILED, n->o->cause);
     }
-}
-
-static void put_back(pst_core_t *c, const news_t *n)
-{
-    if (n->o->verdict != PST_VERDICT_RETURNED)
-        remember_attempt(n->job, n->endpoint, n->o);
-    sched_ready(c, n->job);
 }
 
 static void settle_budgets(pst_core_t *c, const news_t *n)
@@ -601,6 +606,7 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
     }
     switch ((pst_verdict_t)o->verdict) {
     case PST_VERDICT_DONE:
+        fair_count(c, n->batch, o->output_tokens);
         endpoint_worked(c, c->endpoints[n->endpoint]);
         endpoint_widen(c->endpoints[n->endpoint]);
         learn_answered(c->endpoints[n->endpoint]);

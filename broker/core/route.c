@@ -16,6 +16,7 @@
 #include "core/internal.h"
 
 #define RANKS_KEEP PST_SEC
+#define TRIED_KEEPS (50 * PST_MS)
 
 /* ---- candidates --------------------------------------------------------------------------------------------------- */
 
@@ -108,10 +109,18 @@ static double sorting_key(const pst_route_t *w, const endpoint_t *e, const stand
     return e->price_input + e->price_output; /* the price of a job is known only with the job */
 }
 
-static void rank(pst_core_t *c, const route_t *r, candidate_t *k)
+static bool wants_speed(const pst_route_t *w)
+{
+    bool wants = w->sort == PST_SORT_THROUGHPUT || w->sort == PST_SORT_LATENCY;
+    for (int i = 0; i < PST_QUANTILES; i++)
+        wants = wants || w->min_throughput[i] > 0 || w->max_latency[i] > 0;
+    return wants;
+}
+
+static void rank(const pst_core_t *c, const route_t *r, candidate_t *k, bool by_speed)
 {
     const endpoint_t *e = c->endpoints[k->endpoint];
-    standing_t s = health_standing(c, e);
+    standing_t s = by_speed ? health_standing(c, e) : (standing_t){.tier = health_tier(c, e)};
     k->place_in_order = (uint16_t)slug_place(c, e, &r->wish.order);
     k->rank = (uint8_t)(2 * s.tier + !meets(&r->wish, &s));
     if (k->place_in_order < r->wish.order.n)
@@ -200,10 +209,11 @@ static bool still_grouped(const route_t *r)
     return r->groups != NULL;
 }
 
-static void rank_candidates(pst_core_t *c, route_t *r)
+static void rank_candidates(const pst_core_t *c, route_t *r)
 {
+    bool by_speed = wants_speed(&r->wish);
     for (uint32_t i = 0; i < r->candidates_n; i++)
-        rank(c, r, r->candidates[i]);
+        rank(c, r, r->candidates[i], by_speed);
     bool moved = sort_candidates(r);
     if (moved || !still_grouped(r))
         make_groups(r);
@@ -330,6 +340,7 @@ static route_t *route_new(pst_url_t url, pst_view_t bytes)
     pst_heap_init(&r->shares);
     pst_link_init(&r->all_shares);
     pst_link_init(&r->woken);
+    pst_link_init(&r->for_loads);
     pst_heap_node_init(&r->node);
     pst_heap_node_init(&r->timer.node);
     r->timer.kind = TIMER_ROUTE;
@@ -390,6 +401,7 @@ void route_put(pst_core_t *c, route_t *r)
     PST_ASSERT(pst_link_empty(&r->all_shares));
     drop_candidates(r);
     pst_heap_remove(&c->ready, &r->node);
+    pst_link_remove(&r->for_loads);
     pst_heap_release(&r->shares);
     core_timer(c, &r->timer, PST_NEVER);
     c->routes[r->id] = NULL;
@@ -406,6 +418,7 @@ void route_ready(pst_core_t *c, route_t *r)
     if (!fair_turn(r, &key))
         return;
     r->state = ROUTE_READY;
+    pst_link_remove(&r->for_loads);
     pst_heap_set(&c->ready, &r->node, key);
 }
 
@@ -415,8 +428,11 @@ void route_rest(pst_core_t *c, route_t *r, route_state_t state)
     pst_heap_remove(&c->ready, &r->node);
 }
 
-void route_retry(pst_core_t *c, route_t *r)
+/* What none of them could take a moment ago, they cannot take now: places wake them. */
+void route_retry(pst_core_t *c, route_t *r, uint8_t priority)
 {
+    if (r->state == ROUTE_WAITING && priority <= r->tried_as && r->tried_at && c->now - r->tried_at < TRIED_KEEPS)
+        return;
     for (uint32_t i = 0; i < r->candidates_n; i++)
         if (r->candidates[i]->place)
             route_candidate_in(r->candidates[i]);

@@ -10,6 +10,9 @@
 /* ---- job records -------------------------------------------------------------------------------------------------- */
 
 #define SPARE_JOBS_MAX 8192u
+#define OVERTIME_QUANTA 3
+#define LOADING_OF_CROWD 2
+#define LOADING_MIN 4 /* flows may wait for a pack at a time, however large packs are */
 
 /* One is needed for every call: what an ended job leaves serves the next. */
 static job_t *take_record(pst_core_t *c)
@@ -158,16 +161,34 @@ static flow_t *flow_of_pack(pst_core_t *c, batch_t *b, uint32_t pack)
     return flow_of(c, b, c->routes[b->packs[pack].route], 0);
 }
 
+/* Packs that are being read back for flows whose turn has come: no more than a quarter of the memory for packs, or those
+ * read first would have to go before they are used. */
+static bool loads_full(const pst_core_t *c)
+{
+    uint64_t pack = c->gauge.packs_open ? c->open_bytes / c->gauge.packs_open : 0;
+    return c->flows_loading >= LOADING_MIN && c->flows_loading * pack >= c->opts.open_bytes_max / 4;
+}
+
+/* A crowded route does not begin turn after turn while it waits for a pack. */
+static bool loads_enough(const pst_core_t *c, const route_t *r)
+{
+    return loads_full(c) || (r->loading >= LOADING_OF_CROWD && fair_crowded(c));
+}
+
 static void set_state(pst_core_t *c, flow_t *f, flow_state_t state)
 {
     if (f->state == state)
         return;
+    c->flows_loading += state == FLOW_LOADING;
+    c->flows_loading -= f->state == FLOW_LOADING;
+    f->route->loading += state == FLOW_LOADING;
+    f->route->loading -= f->state == FLOW_LOADING;
     if (f->state == FLOW_ACTIVE)
-        fair_leave(f);
+        fair_leave(c, f);
     f->state = state;
     if (state == FLOW_ACTIVE) {
-        fair_enter(f);
-        route_retry(c, f->route);
+        fair_enter(c, f);
+        route_retry(c, f->route, f->batch->priority);
     } else if (!fair_share(f->route)) {
         route_rest(c, f->route, ROUTE_IDLE);
     }
@@ -254,6 +275,17 @@ void sched_ready(pst_core_t *c, job_t *j)
     sched_activate(c, j->flow);
 }
 
+static void go_on_loading(pst_core_t *c)
+{
+    while (!pst_link_empty(&c->for_loads) && !loads_full(c)) {
+        route_t *r = PST_CONTAINER(c->for_loads.next, route_t, for_loads);
+        pst_link_remove(&r->for_loads);
+        route_ready(c, r);
+        if (r->state == ROUTE_READY)
+            return; /* it may take the place that has become free */
+    }
+}
+
 void sched_loaded(pst_core_t *c, batch_t *b, uint32_t pack)
 {
     if (b->drain != PST_DRAIN_NONE) {
@@ -266,6 +298,7 @@ void sched_loaded(pst_core_t *c, batch_t *b, uint32_t pack)
         if (f->state == FLOW_LOADING && f->base == base)
             sched_activate(c, f);
     }
+    go_on_loading(c);
 }
 
 void sched_resume(pst_core_t *c, batch_t *b)
@@ -460,9 +493,8 @@ static void start(run_t *r, batch_of_tasks_t *g, job_t *j, tokens_t tokens, uint
     j->batch->cost_reserved += cost;
     g->slots[g->n++] = (pst_task_slot_t){j->slot, j->dispatch};
     c->step_jobs++;
-    uint64_t work = (uint64_t)tokens.input + tokens.output;
-    r->flow->quantum -= (int64_t)work;
-    fair_count(c, r->flow, work);
+    r->flow->quantum -= (int64_t)tokens.input + tokens.output;
+    fair_count(c, r->flow->batch, tokens.input); /* what the answer takes, when it is known */
 }
 
 typedef enum sent { SENT, SENT_BLOCKED, SENT_HOPELESS, SENT_BUDGET, SENT_HELD } sent_t;
@@ -494,7 +526,7 @@ static sent_t send_one(run_t *r, job_t *j, uint16_t slot)
         return pick.leader ? hold(r, j, slot, pick.leader) : SENT_BLOCKED;
     endpoint_t *e = c->endpoints[k->endpoint];
     tokens_t tokens = estimate_tokens(e, s);
-    uint64_t cost = (uint64_t)endpoint_cost(e, tokens.input, 0, tokens.output);
+    uint64_t cost = (uint64_t)endpoint_cost(e, tokens.input, 0, estimate_usual(e, tokens.output));
     if (over_budget(b, cost))
         return SENT_BUDGET;
     batch_of_tasks_t *g = group_for(r, e, k->model);
@@ -512,14 +544,19 @@ typedef enum visit {
     VISIT_TURN_OVER,
     VISIT_BLOCKED,
     VISIT_LOADING,
+    VISIT_LOADS_FULL,
     VISIT_IDLE,
     VISIT_BUDGET,
     VISIT_HELD,
 } visit_t;
 
+/* A pack that was read back for a turn is used up in it, if that is not several turns' worth. */
 static bool turn_over(const run_t *r)
 {
-    return r->flow->quantum <= 0 || r->c->step_jobs >= DISPATCH_MAX_STEP;
+    const flow_t *f = r->flow;
+    const pack_t *p = r->pack == NONE ? NULL : &f->batch->packs[r->pack];
+    bool overtime = p && p->next_slot < p->jobs && f->quantum > -OVERTIME_QUANTA * QUANTUM_TOKENS && fair_crowded(r->c);
+    return (f->quantum <= 0 && !overtime) || r->c->step_jobs >= DISPATCH_MAX_STEP;
 }
 
 /* What the calls in flight do not take of their reservations may do for this job; without any the money is spent. */
@@ -586,6 +623,8 @@ static visit_t visit_ready(run_t *r)
     r->pack = first->pack;
     pack_t *p = &f->batch->packs[r->pack];
     if (!pack_is_open(p) || !p->live->bodies) {
+        if (loads_enough(c, f->route))
+            return VISIT_LOADS_FULL;
         pack_load(c, f->batch, r->pack, true);
         return VISIT_LOADING;
     }
@@ -633,7 +672,8 @@ static void skip_taken(batch_t *b, pack_t *p)
 static void prefetch(pst_core_t *c, flow_t *f)
 {
     uint32_t at = f->head;
-    for (int i = 0; i < PREFETCH_PACKS && at != NONE; i++) {
+    int packs = fair_crowded(c) ? 1 : PREFETCH_PACKS;
+    for (int i = 0; i < packs && at != NONE; i++) {
         pack_t *p = &f->batch->packs[at];
         if (!pack_is_open(p) && p->ended < p->jobs && (i == 0 || c->open_bytes + p->bytes < c->opts.open_bytes_max))
             pack_load(c, f->batch, at, true);
@@ -653,8 +693,11 @@ static visit_t visit_fresh(run_t *r)
         next_pack(c, f);
         return VISIT_MORE;
     }
+    bool open = pack_is_open(p) && p->live->bodies;
+    if (!open && loads_enough(c, f->route))
+        return VISIT_LOADS_FULL;
     prefetch(c, f);
-    if (!pack_is_open(p) || !p->live->bodies)
+    if (!open)
         return VISIT_LOADING;
     pack_touch(c, p->live);
     if (f->route->candidates_n == 0) {
@@ -680,8 +723,10 @@ static visit_t visit_fresh(run_t *r)
 
 static visit_t visit(pst_core_t *c, flow_t *f)
 {
-    run_t r = {.c = c, .flow = f};
-    f->quantum = QUANTUM_TOKENS;
+    run_t r = {.c = c, .flow = f, .pack = NONE};
+    if (!f->batch->in_turn)
+        f->quantum = QUANTUM_TOKENS;
+    f->batch->in_turn = true;
     visit_t v = VISIT_MORE;
     while (v == VISIT_MORE) {
         if (!pst_link_empty(&f->ready))
@@ -708,6 +753,7 @@ static flow_state_t state_after(visit_t v)
     case VISIT_MORE:
     case VISIT_TURN_OVER:
     case VISIT_BLOCKED:
+    case VISIT_LOADS_FULL:
         break;
     }
     return FLOW_ACTIVE;
@@ -719,10 +765,17 @@ static void visit_route(pst_core_t *c, route_t *r)
     flow_t *f = fair_flow(fair_share(r));
     batch_t *b = f->batch;
     visit_t v = visit(c, f);
+    bool kept = (v == VISIT_BLOCKED || v == VISIT_LOADS_FULL || v == VISIT_LOADING) && fair_crowded(c);
+    if (!kept)
+        fair_turn_over(b);
     if (b->drain == PST_DRAIN_NONE) /* else the flow is gone */
         set_state(c, f, state_after(v));
-    if (v == VISIT_BLOCKED)
+    r->tried_at = v == VISIT_BLOCKED ? c->now : 0;
+    r->tried_as = b->priority;
+    if (v == VISIT_BLOCKED || v == VISIT_LOADS_FULL)
         route_rest(c, r, ROUTE_WAITING);
+    if (v == VISIT_LOADS_FULL && loads_full(c)) /* else the route's own loads wake it */
+        pst_link_before(&c->for_loads, &r->for_loads);
     place_pass_on(c, r);
     route_put(c, r);
 }

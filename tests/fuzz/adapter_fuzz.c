@@ -2,8 +2,9 @@
  *
  * An input is AUFS, one line, a newline, a body:
  *   A  adapter, '0' on      U  url, '0' on      F  flags of the endpoint, from '@' on
- *   S  'b': the body is a job's, to be built; else the place in `statuses` of an answer with that
- * body The line is the value of every header about waiting. */
+ *   S  'b': the body is a job's, to be built; else the place in `statuses` of an answer with that body
+ * The line is the value of every header about waiting and limits; with bars in it, they have what is between those in
+ * turn.  It is also the name of a header. */
 #include "fuzz.h"
 #include "provider.h"
 
@@ -55,17 +56,51 @@ static void check_reading(const pst_reading_t *r)
     PST_ASSERT(r->wait_ms == 0 || (r->wait_ms >= 50 && r->wait_ms <= UINT64_C(25) * 3600 * 1000));
     PST_ASSERT(r->usage_known || r->input_tokens + r->output_tokens == 0);
     PST_ASSERT(r->cached_tokens <= r->input_tokens);
+    PST_ASSERT(r->limits_n <= PST_RATE_COUNT);
+    unsigned rates = 0;
+    for (unsigned i = 0; i < r->limits_n; i++) {
+        const pst_rate_report_t *l = &r->limits[i];
+        PST_ASSERT(l->rate < PST_RATE_COUNT && !(rates & 1u << l->rate));
+        PST_ASSERT(l->limit > 0 && l->reset_ms <= UINT64_C(25) * 3600 * 1000);
+        rates |= 1u << l->rate;
+    }
+}
+
+/* The i-th part of a text with bars, those being taken in turn. */
+static pst_view_t part(pst_view_t text, unsigned i)
+{
+    pst_view_t rest = text;
+    for (;;) {
+        const char *bar = rest.n ? memchr(rest.p, '|', rest.n) : NULL;
+        size_t n = bar ? (size_t)(bar - rest.p) : rest.n;
+        if (i-- == 0)
+            return pst_view(rest.p, n);
+        if (bar)
+            rest = pst_view(bar + 1, rest.n - n - 1);
+        else if (rest.p == text.p)
+            return text; /* no bars */
+        else
+            rest = text;
+    }
 }
 
 static void check_read(const pst_provider_t *p, const pst_task_t *task, int status, pst_view_t wait,
                        pst_view_t body)
 {
-    const pst_http_header_t header[] = {
-        {PST_VIEW_LIT("retry-after"), wait},
-        {PST_VIEW_LIT("x-ratelimit-remaining-tokens"), PST_VIEW_LIT("0")},
-        {PST_VIEW_LIT("x-ratelimit-reset-tokens"), wait},
-        {PST_VIEW_LIT("retry-after-ms"), wait},
+    static const char *const names[] = {
+        "retry-after", "x-ratelimit-reset-tokens", "retry-after-ms",
+        "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
+        "anthropic-ratelimit-input-tokens-limit", "anthropic-ratelimit-input-tokens-remaining",
+        "anthropic-ratelimit-input-tokens-reset", "x-ratelimit-limit", "x-ratelimit-limit-dynamic",
+        "x-ratelimit-reset", "x-tokenlimit-limit", "x-tokenlimit-remaining", "x-ratelimit-limit-tokens",
+        "x-ratelimit-limit-project-tokens", "x-ratelimit-limit-requests-day",
     };
+    pst_http_header_t header[PST_COUNT(names) + 2] = {
+        {PST_VIEW_LIT("x-ratelimit-remaining-tokens"), PST_VIEW_LIT("0")},
+        {part(wait, 0), part(wait, 1)},
+    };
+    for (unsigned i = 0; i < PST_COUNT(names); i++)
+        header[i + 2] = (pst_http_header_t){pst_view_str(names[i]), part(wait, i)};
     pst_http_answer_t answer = {
         .status = status, .header = header, .headers = PST_COUNT(header), .wall_ms = 1700000000000};
     pst_reading_t r;

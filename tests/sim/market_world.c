@@ -251,13 +251,22 @@ static void set_tick(broker_t *b)
         market_schedule(m, &b->tick, EVENT_TICK, at > m->now ? at : m->now + TURN);
 }
 
+/* Of an outcome, or of its result on the way to the store. */
+static bool is_of_outcomes(const pst_event_t *ev)
+{
+    if (ev->type != PST_EV_STORED)
+        return ev->type == PST_EV_OUTCOMES;
+    pst_store_op_type_t type = ev->u.stored.answer->type;
+    return type == PST_STORE_APPEND || type == PST_STORE_RETRY || type == PST_STORE_END;
+}
+
 static void step_core(broker_t *b, const pst_event_t *ev)
 {
     market_t *m = b->market;
     uint64_t begin = m->watch.on ? market_real_ns() : 0;
     pst_core_step(b->core, m->now, market_wall_ms(m), ev);
     if (m->watch.on)
-        *(ev->type == PST_EV_OUTCOMES ? &m->watch.outcomes_ns : &m->watch.other_ns) += market_real_ns() - begin;
+        *(is_of_outcomes(ev) ? &m->watch.outcomes_ns : &m->watch.other_ns) += market_real_ns() - begin;
     carry_out(b);
 }
 

@@ -7,9 +7,11 @@
  *   revoke  half of the jobs are revoked while they run: no outcome of those, one of each other
  *   drain   SIGTERM with runs queued: each comes back DONE or RETURNED, and none is lost
  *   reload  SIGHUP: the worker offers what the new configuration says
+ *   limits  the simulated provider has limits, and the worker repeats what its headers say of them
  *
  * With --sim PROGRAM the provider is the simulated one, over HTTP, with --fault SHARE of its answers spoilt in
- * each of its ways; what the worker says may be tried again is then dispatched again.
+ * each of its ways; what the worker says may be tried again is then dispatched again.  With --tls FOLDER, where its
+ * certificate is put, it is over HTTP/2.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -29,6 +31,11 @@
 #define CALM_LOST_MS 20000 /* elsewhere: a machine that stalls must not make a fault of its own */
 #define STEP_MS 5
 #define SENDS_MAX 256 /* jobs of one TASKS message */
+/* A minute, in `limits`: more than is used. */
+#define LIMIT_REQUESTS 600000
+#define LIMIT_TOKENS 6000000
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
 
 typedef enum fault { NO_FAULT, REFUSE, SILENCE, GAP, LOST_ACK, RESTART, WRONG_PACK, FAULTS } fault_t;
 static const char *const fault_name[] = {"none", "refuse", "silence", "gap", "lost_ack", "restart", "wrong_pack"};
@@ -48,7 +55,7 @@ typedef struct pack {
 } pack_t;
 
 typedef struct options {
-    const char *worker, *config, *provider, *model, *scenario, *sim, *fault, *latency_ms;
+    const char *worker, *config, *provider, *model, *scenario, *sim, *fault, *latency_ms, *tls;
     uint32_t jobs, pack_jobs, prompt_bytes, concurrency, every, over;
     bool stats;
 } options_t;
@@ -77,6 +84,7 @@ typedef struct broker {
     uint64_t seen_n;
     uint64_t messages, repeats, sessions, outcomes, body_bytes, blob_bytes;
     uint32_t since_fault, faults;
+    uint64_t said[PST_RATE_COUNT]; /* reports of limits, by rate */
     bool lose_acks;
     pst_ns_t fault_at;
     bool bye;
@@ -384,6 +392,18 @@ static void on_outcome(broker_t *b, const pst_outcome_group_t *g, const pst_outc
     }
 }
 
+static void on_limit(broker_t *b, const pst_limit_report_t *l)
+{
+    static const uint64_t limits[PST_RATE_COUNT] = {
+        [PST_RATE_REQUESTS] = LIMIT_REQUESTS, [PST_RATE_TOKENS] = LIMIT_TOKENS};
+    if (strcmp(b->o.scenario, "limits") != 0)
+        fail("a limit is told that the provider did not speak of");
+    if (l->limit != limits[l->rate] || l->remaining >= l->limit || l->reset_ms > 60000)
+        fail("rate %u: %llu of %llu left, reset in %llu ms", l->rate, (unsigned long long)l->remaining,
+             (unsigned long long)l->limit, (unsigned long long)l->reset_ms);
+    b->said[l->rate]++;
+}
+
 static void on_outcomes(broker_t *b, const pst_msg_t *m)
 {
     b->messages++;
@@ -393,6 +413,8 @@ static void on_outcomes(broker_t *b, const pst_msg_t *m)
             open_bodies(b, &g->blob);
             for (uint32_t k = 0; k < g->outcomes_n; k++)
                 on_outcome(b, g, &g->outcomes[k]);
+            for (uint32_t k = 0; k < g->limits_n; k++)
+                on_limit(b, &g->limits[k]);
             b->since_fault += g->outcomes_n;
         }
     } else {
@@ -556,10 +578,22 @@ static void start_sim(broker_t *b)
         fail("pipe: %s", strerror(errno));
     sim = fork();
     if (sim == 0) {
-        const char *f = b->o.fault;
+        const char *f = b->o.fault, *argv[32] = {
+            b->o.sim, "--port", "0", "--latency-ms", b->o.latency_ms, "--fault-500", f, "--fault-cut", f,
+            "--fault-cut-mid", f, "--fault-garbage", f, "--fault-empty", f};
+        static const char *const limits[] = {"--rpm", TEXT(LIMIT_REQUESTS), "--burst", TEXT(LIMIT_REQUESTS),
+                                             "--tpm", TEXT(LIMIT_TOKENS)};
+        unsigned n = 0;
+        while (argv[n])
+            n++;
+        for (unsigned i = 0; i < PST_COUNT(limits) && strcmp(b->o.scenario, "limits") == 0; i++)
+            argv[n++] = limits[i];
+        if (b->o.tls) {
+            argv[n++] = "--self-signed";
+            argv[n++] = b->o.tls;
+        }
         dup2(out[1], STDOUT_FILENO);
-        execl(b->o.sim, b->o.sim, "--port", "0", "--latency-ms", b->o.latency_ms, "--fault-500", f, "--fault-cut", f,
-              "--fault-cut-mid", f, "--fault-garbage", f, "--fault-empty", f, (char *)NULL);
+        execv(b->o.sim, (char *const *)argv);
         _exit(127);
     }
     close(out[1]);
@@ -567,8 +601,11 @@ static void start_sim(broker_t *b)
     FILE *config = fopen(b->o.config, "w");
     if (!line || !config || fscanf(line, "listening 127.0.0.1:%u", &port) != 1)
         fail("%s does not say where it listens", b->o.sim);
-    fprintf(config, "providers: { %s: { api: openai, base_url: \"http://127.0.0.1:%u/v1\", api_key: k } }\n",
-            b->o.provider, port);
+    fprintf(config, "providers: { %s: { api: openai, base_url: \"http%s://127.0.0.1:%u/v1\", api_key: k", b->o.provider,
+            b->o.tls ? "s" : "", port);
+    if (b->o.tls)
+        fprintf(config, ", ca_file: \"%s/cert.pem\"", b->o.tls);
+    fputs(" } }\n", config);
     fclose(config);
     fclose(line);
 }
@@ -757,6 +794,14 @@ static void reload(broker_t *b)
     check_once(b);
 }
 
+static void limits(broker_t *b)
+{
+    all_jobs(b);
+    if (!b->said[PST_RATE_REQUESTS] || !b->said[PST_RATE_TOKENS])
+        fail("of requests was told %llu times, of tokens %llu times", (unsigned long long)b->said[PST_RATE_REQUESTS],
+             (unsigned long long)b->said[PST_RATE_TOKENS]);
+}
+
 /* ---- main ------------------------------------------------------------------------------------------------- */
 
 static const struct option longs[] = {
@@ -767,7 +812,7 @@ static const struct option longs[] = {
     {"every", required_argument, NULL, 'e'},    {"over", required_argument, NULL, 'o'},
     {"sim", required_argument, NULL, 'S'},      {"fault", required_argument, NULL, 'f'},
     {"latency-ms", required_argument, NULL, 'l'},   {"stats", no_argument, NULL, 's'},
-    {NULL, 0, NULL, 0},
+    {"tls", required_argument, NULL, 't'},      {NULL, 0, NULL, 0},
 };
 
 static uint32_t number(const char *text)
@@ -796,12 +841,13 @@ static void parse(int argc, char **argv, options_t *o)
         case 'f': o->fault = optarg; break;
         case 'l': o->latency_ms = optarg; break;
         case 's': o->stats = true; break;
+        case 't': o->tls = optarg; break;
         default: exit(2);
         }
     }
     o->scenario = optind < argc ? argv[optind] : "plain";
     if (!o->worker || !o->config || o->jobs == 0 || o->pack_jobs == 0 || o->pack_jobs > PST_PACK_JOBS_MAX)
-        fail("--worker PROGRAM --config FILE [options] plain|faults|revoke|drain|reload");
+        fail("--worker PROGRAM --config FILE [options] plain|faults|revoke|drain|reload|limits");
 }
 
 int main(int argc, char **argv)
@@ -828,6 +874,8 @@ int main(int argc, char **argv)
     start_worker(&b);
     if (strcmp(b.o.scenario, "plain") == 0 || strcmp(b.o.scenario, "faults") == 0)
         all_jobs(&b);
+    else if (strcmp(b.o.scenario, "limits") == 0)
+        limits(&b);
     else if (strcmp(b.o.scenario, "revoke") == 0)
         revoke_half(&b);
     else if (strcmp(b.o.scenario, "drain") == 0)

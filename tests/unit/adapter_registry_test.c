@@ -64,10 +64,38 @@ static void a_full_arena_is_an_error_or_a_reading(void **state)
     pst_json_release(&tape);
 }
 
+/* Whoever calls a provider tells what it says of limits, whatever else it answers; not where there was no answer. */
+static void every_adapter_reads_limits(void **state)
+{
+    (void)state;
+    static const pst_http_header_t header[] = {
+        {PST_VIEW_LIT("x-ratelimit-limit-tokens-minute"), PST_VIEW_LIT("60000")}};
+    static const int statuses[] = {0, 200, 400, 429, 500};
+    pst_json_t tape;
+    pst_json_init(&tape);
+    pst_task_t task = {.tape = &tape, .endpoint = {.model = PST_VIEW_LIT("m")}};
+    for (unsigned i = 0; pst_provider_at(i); i++) {
+        for (size_t k = 0; k < PST_COUNT(statuses) && !pst_provider_at(i)->internal; k++) {
+            pst_http_answer_t answer = {
+                .status = statuses[k], .header = header, .headers = 1, .body = PST_VIEW_LIT("{}")};
+            pst_arena_t a;
+            pst_reading_t r;
+            pst_arena_init(&a, 0);
+            pst_provider_at(i)->read(&task, &answer, &a, &r);
+            assert_int_equal(r.limits_n, answer.status ? 1 : 0);
+            if (r.limits_n)
+                assert_int_equal(r.limits[0].limit, 60000);
+            pst_arena_release(&a);
+        }
+    }
+    pst_json_release(&tape);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_adapter_is_found_by_its_name),
     cmocka_unit_test(a_stranger_is_not_found),
     cmocka_unit_test(a_full_arena_is_an_error_or_a_reading),
+    cmocka_unit_test(every_adapter_reads_limits),
 };
 
 UNIT_MAIN(tests)

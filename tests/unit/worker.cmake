@@ -32,3 +32,8 @@ pst_worker_test(http plain ${sim} --jobs 2000 --fault 0.03)
 pst_worker_test(http faults ${sim} --jobs 4000 --every 300 --concurrency 200)
 pst_worker_test(http revoke ${sim} --jobs 200 --over 4 --latency-ms 200)
 pst_worker_test(http drain ${sim} --jobs 2000 --over 40 --latency-ms 200)
+
+# What its headers say of limits comes through both ways of making calls: over HTTP/2 that is curl.
+file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/worker_http2_limits)
+pst_worker_test(http limits ${sim} --jobs 1000)
+pst_worker_test(http2 limits ${sim} --jobs 1000 --tls ${CMAKE_CURRENT_BINARY_DIR}/worker_http2_limits)

@@ -11,7 +11,7 @@ static void add(pst_outbox_t *b, const pst_id_t *batch, uint32_t pack, uint16_t 
     pst_endpoint_name_t e = {PST_VIEW_LIT("p"), pst_view_str(model)};
     pst_outcome_t o = {.pack = pack, .slot = slot, .dispatch = 1, .verdict = PST_VERDICT_DONE,
                        .custom_id = PST_VIEW_LIT("c"), .request_id = PST_VIEW_LIT("req")};
-    pst_outbox_add(b, false, batch, 0, &e, &o, body);
+    pst_outbox_add(b, &(pst_ending_t){.batch = batch, .endpoint = &e, .outcome = &o, .body = body});
 }
 
 static void add_many(pst_outbox_t *b, uint32_t n)
@@ -153,7 +153,8 @@ static void test_many_segments(void **state)
     pst_endpoint_name_t e = {PST_VIEW_LIT("p"), PST_VIEW_LIT("m")};
     for (uint32_t i = 0; i < 100; i++) {
         pst_outcome_t o = {.pack = i, .verdict = PST_VERDICT_DONE};
-        pst_outbox_add(b, false, &batch_a, i, &e, &o, PST_VIEW_LIT("x"));
+        pst_outbox_add(b, &(pst_ending_t){.batch = &batch_a, .segment = i, .endpoint = &e, .outcome = &o,
+                                          .body = PST_VIEW_LIT("x")});
     }
     uint32_t groups = 0;
     const pst_msg_outcomes_t *m;
@@ -208,7 +209,8 @@ static pst_codec_t codec_of(pst_outbox_t *b, pst_ns_t now, bool urgent, size_t n
     pst_endpoint_name_t e = {PST_VIEW_LIT("p"), PST_VIEW_LIT("m")};
     pst_outcome_t o = {.dispatch = 1, .verdict = PST_VERDICT_DONE};
     pst_outbox_set_now(b, now);
-    pst_outbox_add(b, urgent, &batch_a, 0, &e, &o, pst_view(text, n));
+    pst_outbox_add(b, &(pst_ending_t){.urgent = urgent, .batch = &batch_a, .endpoint = &e, .outcome = &o,
+                                      .body = pst_view(text, n)});
     const pst_msg_outcomes_t *m = pst_outbox_next(b);
     assert_non_null(m);
     const pst_result_blob_t *blob = &m->groups[0].blob;
@@ -326,7 +328,9 @@ static void test_urgent_goes_first(void **state)
     for (uint64_t i = 1; i <= PST_OUTBOX_WINDOW; i++)
         assert_int_equal(take(b), i);
     assert_int_equal(take(b), 0);
-    pst_outbox_add(b, true, &batch_b, 3, &e, &o, PST_VIEW_LIT("{}"));
+    pst_ending_t ending = {.urgent = true, .batch = &batch_b, .segment = 3, .endpoint = &e, .outcome = &o,
+                           .body = PST_VIEW_LIT("{}")};
+    pst_outbox_add(b, &ending);
     const pst_msg_outcomes_t *m = pst_outbox_next(b);
     assert_int_equal(m->number, PST_OUTBOX_WINDOW + 1);
     assert_int_equal(m->groups[0].segment, 3);
@@ -339,8 +343,9 @@ static void test_urgent_goes_first(void **state)
     assert_int_equal(m->number, PST_OUTBOX_WINDOW + 1);
     assert_int_equal(m->groups[0].segment, 3);
     pst_outbox_sent(b);
+    ending.segment = 4;
     for (uint32_t i = 0; i < PST_OUTBOX_URGENT_WINDOW; i++)
-        pst_outbox_add(b, true, &batch_b, 4, &e, &o, PST_VIEW_LIT("{}"));
+        pst_outbox_add(b, &ending);
     assert_int_equal(take(b), PST_OUTBOX_WINDOW + 2);
     pst_task_ref_t refs[256 * 20 + 5];
     assert_int_equal(pst_outbox_refs(b, refs, PST_COUNT(refs)), PST_COUNT(refs));
@@ -355,8 +360,81 @@ static void test_urgent_goes_first(void **state)
     pst_outbox_destroy(&b);
 }
 
+static void add_saying(pst_outbox_t *b, const pst_id_t *batch, const char *model, const pst_rate_report_t *r, unsigned n)
+{
+    pst_endpoint_name_t e = {PST_VIEW_LIT("p"), pst_view_str(model)};
+    pst_outcome_t o = {.dispatch = 1, .verdict = PST_VERDICT_DONE};
+    pst_outbox_add(b, &(pst_ending_t){.batch = batch, .endpoint = &e, .outcome = &o, .body = PST_VIEW_LIT("{}"),
+                                      .limits = r, .limits_n = n});
+}
+
+static void assert_limit(const pst_limit_report_t *l, uint16_t endpoint, pst_rate_t rate, uint64_t remaining)
+{
+    assert_int_equal(l->endpoint, endpoint);
+    assert_int_equal(l->rate, rate);
+    assert_int_equal(l->limit, 60);
+    assert_int_equal(l->remaining, remaining);
+    assert_int_equal(l->reset_ms, 7);
+}
+
+/* Of each endpoint and rate of a group what came last; and a message says nothing of those before it. */
+static void test_limits_come_along(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    pst_rate_report_t first[] = {{PST_RATE_REQUESTS, 60, 59, 7}, {PST_RATE_TOKENS, 60, 50, 7}};
+    pst_rate_report_t second[] = {{PST_RATE_TOKENS, 60, 40, 7}};
+    add_saying(b, &batch_a, "m", first, 2);
+    add_saying(b, &batch_a, "n", first, 1);
+    add_saying(b, &batch_a, "m", second, 1);
+    add_saying(b, &batch_a, "m", NULL, 0);
+    add_saying(b, &batch_b, "m", second, 1);
+    const pst_msg_outcomes_t *m = pst_outbox_next(b);
+    assert_int_equal(m->groups_n, 2);
+    const pst_outcome_group_t *g = &m->groups[0];
+    assert_int_equal(g->limits_n, 3);
+    assert_limit(&g->limits[0], 0, PST_RATE_REQUESTS, 59);
+    assert_limit(&g->limits[1], 0, PST_RATE_TOKENS, 40);
+    assert_limit(&g->limits[2], 1, PST_RATE_REQUESTS, 59);
+    assert_int_equal(m->groups[1].limits_n, 1);
+    assert_limit(&m->groups[1].limits[0], 0, PST_RATE_TOKENS, 40);
+    pst_outbox_sent(b);
+    assert_true(pst_outbox_ack(b, 1));
+    add_many(b, 1);
+    assert_int_equal(pst_outbox_next(b)->groups[0].limits_n, 0);
+    pst_outbox_destroy(&b);
+}
+
+/* A worker with more models than a group may tell of. */
+static void test_limits_have_a_limit(void **state)
+{
+    (void)state;
+    pst_outbox_t *b = pst_outbox_new();
+    pst_rate_report_t r = {PST_RATE_REQUESTS, 60, 59, 7};
+    pst_buf_t frame;
+    pst_buf_init(&frame, 0);
+    for (unsigned i = 0; i < PST_LIMIT_REPORTS_MAX + 10; i++) {
+        char model[16];
+        snprintf(model, sizeof model, "m-%u", i);
+        add_saying(b, &batch_a, model, &r, 1);
+    }
+    r.remaining = 30;
+    add_saying(b, &batch_a, "m-0", &r, 1);
+    const pst_msg_outcomes_t *m = pst_outbox_next(b);
+    assert_int_equal(m->groups[0].limits_n, PST_LIMIT_REPORTS_MAX);
+    assert_limit(&m->groups[0].limits[0], 0, PST_RATE_REQUESTS, 30);
+    encode(m, &frame);
+    pst_outbox_sent(b);
+    assert_true(pst_outbox_ack(b, 1));
+    assert_true(pst_outbox_empty(b));
+    pst_buf_release(&frame);
+    pst_outbox_destroy(&b);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_urgent_goes_first),
+    cmocka_unit_test(test_limits_come_along),
+    cmocka_unit_test(test_limits_have_a_limit),
     cmocka_unit_test(test_thorough_while_there_is_time),
     cmocka_unit_test(test_thorough_has_its_share),
     cmocka_unit_test(test_thorough_is_overdrawn),

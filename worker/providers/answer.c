@@ -2,6 +2,7 @@
 
 #include "providers/common.h"
 #include "providers/failure.h"
+#include "providers/limits.h"
 
 void pst_answer_begin(pst_buf_t *b, const pst_task_t *task, const char *object,
                       const char *id_prefix, const pst_json_t *j, uint32_t id, uint32_t model)
@@ -61,6 +62,7 @@ void pst_answer_read(const pst_task_t *task, const pst_http_answer_t *answer, ps
         pst_failure_transport(answer, ret);
         return;
     }
+    pst_limits_read(answer, a, ret);
     bool parsed = pst_json_parse(j, answer->body, NULL) == PST_OK;
     if (!pst_answer_ok(answer))
         pst_failure_read(parsed ? j : NULL, answer, a, ret);

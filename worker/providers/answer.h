@@ -20,8 +20,8 @@ void pst_put_call_id(pst_buf_t *b, const pst_task_t *task, const pst_json_t *j, 
 /* ,"usage":{…}} with the details of a chat completion: the answer's end. */
 void pst_answer_end(pst_buf_t *b, const pst_usage_t *u);
 
-/* What every adapter's `read` is: no answer, an error and what does not parse are the same for all;
- * read_ok gets the rest, a 2xx with JSON. */
+/* What every adapter's `read` is: no answer, an error, what does not parse, and what headers say of
+ * limits are the same for all; read_ok gets the rest, a 2xx with JSON. */
 void pst_answer_read(const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a,
                      pst_reading_t *ret,
                      void (*read_ok)(const pst_task_t *task, const pst_json_t *j,
