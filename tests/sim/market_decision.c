@@ -6,7 +6,8 @@
  *     limits  the endpoints' limits are: each is asked for a slice of its budget several times a second
  * OUTCOMES are handed in while the store is said to be down, when the core sends nothing; what it then sends is measured in
  * the step that says the store is up.  So handling an outcome and sending a job are told apart.  The store's answers to
- * results count with outcomes, all other steps (loading packs, slices, timers) as sending.  Queues, and batches, shrink with --jobs below 1,000,000. */
+ * results count with outcomes, all other steps (loading packs, slices, timers) as sending.  Queues, and batches, shrink
+ * with --jobs below 1,000,000. */
 #include <stdio.h>
 
 #include "market.h"

@@ -401,7 +401,6 @@ void market_store_submit(broker_t *b, const pst_store_op_t *from)
     case PST_STORE_CANCELLING:
     case PST_STORE_END:
     case PST_STORE_DELETE:
-    case PST_STORE_LIMIT_KEEP: /* a crashed broker learns anew here */
     case PST_STORE_OP_COUNT:
         break;
     }
