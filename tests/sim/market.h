@@ -172,8 +172,7 @@ typedef struct worker {
 
 /* Real nanoseconds in pst_core_step, when they are measured. */
 typedef struct stopwatch {
-    bool on;
-    bool apart;          /* outcomes are handed in while the core may send nothing: their share shows */
+    bool on;             /* then outcomes are handed in while the core may send nothing: their share shows */
     uint64_t outcomes_ns, other_ns;
     uint64_t outcomes, sent;
 } stopwatch_t;
@@ -229,7 +228,7 @@ struct batch {
     pst_id_t id;
     uint32_t packs, packs_sent, packs_unanswered;
     bool opening, opened, committing, accepted, ended;
-    pst_ns_t accepted_at, ended_at, last_sent_at;
+    pst_ns_t accepted_at, last_sent_at;
     uint64_t turns_accepted, turns_last_sent; /* turns so far, when it was accepted and when its last job was sent */
     uint64_t sent;          /* calls */
     uint64_t cost_nano;     /* of answers, by the provider's account */

@@ -281,7 +281,6 @@ void market_batch_ended(market_t *m, batch_t *b)
     if (b->ended)
         market_fail(m, "batch %u ends a second time", b->number);
     b->ended = true;
-    b->ended_at = m->now;
     m->batches_open--;
 }
 

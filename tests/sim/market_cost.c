@@ -50,6 +50,8 @@ static void run_window(run_t *r, const window_t *w)
     bool met = b->completed == b->plan.jobs;
     run_figure(r, "cost ÷ cheapest possible", (double)b->cost_nano / 1e9 / least, w->want, 1.03);
     run_figure(r, "deadline met", met, w->want == REPORT ? REPORT : AT_LEAST, 1);
+    run_figure(r, "jobs that expired", b->expired, REPORT, 0);
+    run_figure(r, "jobs that failed", b->failed, REPORT, 0);
     run_figure(r, "used of the window", (double)(b->last_result_at - b->accepted_at) / 1e9 / (double)b->plan.window_s,
                REPORT, 0);
     if (!met && w->want != REPORT)

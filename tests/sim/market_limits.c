@@ -20,15 +20,15 @@ static const sizes_t mixed = {.input_median = 250, .input_sigma = 0.5, .output_m
 /* How the core gets to know the limits. */
 typedef enum told { TOLD_CONFIGURED, TOLD_HEADERS, TOLD_REFUSALS } told_t;
 
-/* Accounts as they are: some count requests, some tokens, some both; one by the second, one with hardly a burst.  429s
- * of every other one say when to come back. */
+/* Accounts as they are: some count requests, some tokens, some both; one by the second, one with hardly a burst; one
+ * fails now and then.  429s of every other one say when to come back. */
 static void add_endpoints(market_t *m, told_t told)
 {
     const provider_plan_t plans[] = {
         {.limit = {[PST_RATE_REQUESTS] = 3000}},
         {.limit = {[PST_RATE_REQUESTS] = 1800}, .counting = COUNT_SECOND},
         {.limit = {[PST_RATE_TOKENS] = 600000}},
-        {.limit = {[PST_RATE_REQUESTS] = 2400, [PST_RATE_TOKENS] = 2000000}},
+        {.limit = {[PST_RATE_REQUESTS] = 2400, [PST_RATE_TOKENS] = 2000000}, .failures = 0.002},
         {.limit = {[PST_RATE_INPUT] = 400000, [PST_RATE_OUTPUT] = 300000}, .charging = CHARGE_USED},
         {.limit = {[PST_RATE_REQUESTS] = 1200}, .burst_s = 1},
     };

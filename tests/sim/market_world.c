@@ -287,7 +287,7 @@ void market_step(broker_t *b, const pst_event_t *ev)
         market_fail(m, "the core needs more than %llu steps", (unsigned long long)m->steps_max);
         return;
     }
-    bool apart = m->watch.apart && ev->type == PST_EV_OUTCOMES;
+    bool apart = m->watch.on && ev->type == PST_EV_OUTCOMES;
     if (apart)
         store_is(b, false);
     step_core(b, ev);
