@@ -53,6 +53,7 @@ typedef struct pst_core_endpoint {
     pst_view_t quantization;
     pst_view_t variant;          /* empty: none */
     uint32_t params;             /* PST_PARAM_… it takes */
+    bool caches_prompts;         /* jobs of a batch that begin alike should meet here, the first alone */
 } pst_core_endpoint_t;
 
 typedef struct pst_core_model {

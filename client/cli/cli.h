@@ -56,6 +56,9 @@ int pst_cli_config(const pst_cli_args_t *a, pst_config_t **ret);
 /* A handle on the broker of --broker, $PENSTOCK_BROKER, the configuration, or the default.  EXIT_WELL, or says why
  * not. */
 int pst_cli_connect(const pst_cli_args_t *a, pst_client_t **ret);
+/* The same, for calls that wait only so long; and with a configuration that was read already. */
+int pst_cli_connect_within(const pst_cli_args_t *a, uint32_t timeout_ms, pst_client_t **ret);
+int pst_cli_connect_by(const pst_cli_args_t *a, const pst_config_t *config, uint32_t timeout_ms, pst_client_t **ret);
 /* The batch that the first operand names: EXIT_WELL, or EXIT_USAGE with a message if it is no id. */
 int pst_cli_batch_id(const pst_cli_args_t *a, pst_id_t *ret);
 

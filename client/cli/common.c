@@ -78,29 +78,42 @@ static bool has_config(const pst_cli_args_t *a)
     return home && access(path, F_OK) == 0;
 }
 
-static int connect_to(const char *broker, uint32_t line_bytes_max, pst_client_t **ret)
+static int connect_to(const pst_client_opts_t *o, pst_client_t **ret)
 {
-    pst_client_opts_t o = {.broker = broker, .line_bytes_max = line_bytes_max};
-    pst_err_t e = pst_client_new(&o, ret);
+    pst_err_t e = pst_client_new(o, ret);
     if (e == PST_E_INVALID)
         return pst_cli_fail(EXIT_USAGE, "\"%s\" is no address of a broker: write tcp://HOST:PORT or ipc:///PATH",
-                            broker ? broker : getenv("PENSTOCK_BROKER"));
+                            o->broker ? o->broker : getenv("PENSTOCK_BROKER"));
     return e ? pst_cli_fail(EXIT_FAILED, "%s", pst_err_text(e)) : EXIT_WELL;
+}
+
+int pst_cli_connect_by(const pst_cli_args_t *a, const pst_config_t *config, uint32_t timeout_ms, pst_client_t **ret)
+{
+    const char *env = getenv("PENSTOCK_BROKER");
+    bool named = a->broker || (env && *env);
+    pst_client_opts_t o = {.broker = named ? a->broker : config->broker_clients,
+                           .timeout_ms = timeout_ms,
+                           .line_bytes_max = config->line_bytes_max,
+                           .prefix_bytes_max = config->prefix_bytes_max,
+                           .prefix_bytes_min = config->prefix_bytes_min};
+    return connect_to(&o, ret);
+}
+
+int pst_cli_connect_within(const pst_cli_args_t *a, uint32_t timeout_ms, pst_client_t **ret)
+{
+    if (!has_config(a))
+        return connect_to(&(pst_client_opts_t){.broker = a->broker, .timeout_ms = timeout_ms}, ret);
+    pst_config_t *config = NULL;
+    int code = pst_cli_config(a, &config);
+    if (!code)
+        code = pst_cli_connect_by(a, config, timeout_ms, ret);
+    pst_config_destroy(&config);
+    return code;
 }
 
 int pst_cli_connect(const pst_cli_args_t *a, pst_client_t **ret)
 {
-    const char *env = getenv("PENSTOCK_BROKER");
-    bool named = a->broker || (env && *env);
-    if (!has_config(a))
-        return connect_to(a->broker, 0, ret);
-    pst_config_t *config = NULL;
-    int code = pst_cli_config(a, &config);
-    if (code)
-        return code;
-    code = connect_to(named ? a->broker : config->broker_clients, config->line_bytes_max, ret);
-    pst_config_destroy(&config);
-    return code;
+    return pst_cli_connect_within(a, 0, ret);
 }
 
 int pst_cli_batch_id(const pst_cli_args_t *a, pst_id_t *ret)

@@ -17,7 +17,7 @@ typedef struct pst_route_verdict {
 struct pst_client {
     pst_conn_t *conn;
     pst_errbuf_t words;
-    uint32_t line_bytes_max;
+    uint32_t line_bytes_max, prefix_bytes_max, prefix_bytes_min;
     bool submitting;           /* a pst_submit_t is open: it has the connection's upload for itself */
     pst_route_verdict_t *verdict; /* PST_VERDICTS of them, or NULL before the first */
 };

@@ -181,6 +181,8 @@ pst_err_t pst_submit_begin(pst_client_t *c, const pst_submit_opts_t *o, pst_subm
     choose_id(s);
     pst_buf_init(&s->partial, c->line_bytes_max + LINE_EXTRA);
     pst_line_reader_init(&s->reader, pst_view_str(s->model));
+    s->reader.prefix_min = c->prefix_bytes_min;
+    s->reader.prefix_max = c->prefix_bytes_max;
     pst_dedupe_init(&s->ids, pst_random_u64());
     if (!ok || pst_packer_new(send_pack, s, &s->packer) != PST_OK)
         e = pst_errf(&c->words, PST_E_NOMEM, "out of memory");

@@ -31,6 +31,8 @@ typedef struct pst_client_opts {
     const char *broker;     /* "tcp://127.0.0.1:7701"; NULL: $PENSTOCK_BROKER, else that */
     uint32_t timeout_ms;    /* how long a call waits for a broker that does not answer; 0: 10,000 */
     uint32_t line_bytes_max; /* longest input line; 0: 32 MiB */
+    uint32_t prefix_bytes_max; /* prompts with so many bytes in common begin alike: one cache serves both; 0: 32 KiB */
+    uint32_t prefix_bytes_min; /* with fewer in common they have nothing to share; 0: 4 KiB.  At most prefix_bytes_max */
 } pst_client_opts_t;
 
 /* Connects lazily: no broker is needed yet.  PST_E_INVALID for an address that is none. */
