@@ -62,6 +62,12 @@ pst_err_t pst_client_hello(pst_client_t *c)
     return pst_conn_hello(c->conn);
 }
 
+pst_err_t pst_client_no_answer(pst_client_t *c)
+{
+    return pst_errf(&c->words, PST_E_MALFORMED,
+                    "the broker gave an answer that is none: use the penstock of its release");
+}
+
 static pst_err_t ask_route(pst_client_t *c, pst_url_t url, pst_view_t route, bool *ret_served)
 {
     pst_msg_t m = {.type = PST_MSG_ROUTE};

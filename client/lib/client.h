@@ -24,5 +24,7 @@ struct pst_client {
 
 /* *ret_served: an endpoint can serve it; if not, the handle's words say why (of a fresh answer). */
 PST_MUSTCHECK pst_err_t pst_client_route(pst_client_t *c, pst_url_t url, pst_view_t route, bool *ret_served);
+/* The broker's answer is of a kind that does not belong to the question. */
+pst_err_t pst_client_no_answer(pst_client_t *c);
 
 #endif

@@ -132,7 +132,7 @@ static pst_err_t open_by_key(pst_submit_t *s, bool *ret_known)
         s->known = *ret_known = in->u.done.accepted;
         s->open = !s->known;
     } else {
-        e = pst_errf(WORDS(s), PST_E_MALFORMED, "the broker gave an answer that is none");
+        e = pst_client_no_answer(s->client);
     }
     pst_reply_destroy(&r);
     return e;

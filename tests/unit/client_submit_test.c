@@ -216,6 +216,34 @@ static void batches(void **state)
     pst_batch_list_release(&l);
 }
 
+static void cluster_as_json(void **state)
+{
+    (void)state;
+    static const char want[] =
+        "{\"wall_ms\":1767222000000,\"uptime_ms\":61000,\"workers\":2,\"batches\":1,\"jobs_queued\":5000000000,"
+        "\"jobs_running\":7,\"jobs_waiting\":3,\"accepted\":5000000016,\"completed\":5,\"failed\":1,\"cost_usd\":1.5,"
+        "\"providers\":[{\"name\":\"sim\",\"workers\":2,\"in_flight\":7,\"room\":93,\"concurrency\":50,\"limits\":["
+        "{\"rate\":\"requests_per_minute\",\"limit\":5000,\"source\":\"configured\",\"used\":3120},"
+        "{\"rate\":\"tokens_per_minute\",\"limit\":2000000,\"source\":\"headers\",\"used\":12}],"
+        "\"cause\":null,\"until_wall_ms\":0}],"
+        "\"endpoints\":[{\"provider\":\"sim\",\"model\":\"good\",\"in_flight\":7,\"concurrency\":0,\"calls\":10,"
+        "\"completed\":6,\"rate_limited\":3,\"failed\":1,\"input_tokens\":100,\"cached_tokens\":40,"
+        "\"output_tokens\":20,\"cost_usd\":1.5,\"p50_ms\":830,\"tokens_per_s\":55,\"uptime_per_mille\":857,"
+        "\"limits\":[],\"cause\":null,\"until_wall_ms\":0},"
+        "{\"provider\":\"sim\",\"model\":\"gone\",\"in_flight\":0,\"concurrency\":4,\"calls\":0,\"completed\":0,"
+        "\"rate_limited\":0,\"failed\":0,\"input_tokens\":0,\"cached_tokens\":0,\"output_tokens\":0,\"cost_usd\":0,"
+        "\"p50_ms\":0,\"tokens_per_s\":0,\"uptime_per_mille\":1000,\"limits\":["
+        "{\"rate\":\"requests_per_day\",\"limit\":900,\"source\":\"429s\",\"used\":899}],"
+        "\"cause\":\"quota_exceeded\",\"until_wall_ms\":1767222030000}]}";
+    pst_top_t t;
+    char *json = NULL;
+    assert_int_equal(pst_top_get(client, &t), PST_OK);
+    assert_int_equal(pst_top_json(&t, &json), PST_OK);
+    assert_string_equal(json, want);
+    free(json);
+    pst_top_release(&t);
+}
+
 static void idempotency_key(void **state)
 {
     (void)state;
@@ -503,7 +531,7 @@ static void upload_that_is_dropped(void **state)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 static const struct CMUnitTest tests[] = {
     CASE(one_job), CASE(many_jobs), CASE(jobs_of_one_model_ask_once), CASE(cut_anywhere), CASE(job_by_its_parts),
-    CASE(batches), CASE(idempotency_key), CASE(bad_lines_are_named_and_nothing_is_accepted),
+    CASE(batches), CASE(cluster_as_json), CASE(idempotency_key), CASE(bad_lines_are_named_and_nothing_is_accepted),
     CASE(unserved_after_a_refused_line), CASE(skipped_lines_become_failed_results),
     CASE(too_many_bad_lines_end_it_at_once), CASE(long_lines_take_no_memory), CASE(a_line_of_just_the_limit),
     CASE(empty_input_is_refused), CASE(wrong_options), CASE(packs_put_off), CASE(one_pack_put_off_behind_commit),

@@ -168,6 +168,61 @@ PST_API void pst_results_close(pst_results_t **r);
 PST_API pst_err_t pst_job_get(pst_client_t *c, const pst_id_t *batch, uint32_t index, const char *custom_id, char **ret,
                               bool *ret_ended);
 
+/* ---- the whole cluster ------------------------------------------------------------------------------------ */
+
+typedef struct pst_top_limit {
+    const char *rate;             /* requests_per_minute input_tokens_per_minute output_tokens_per_minute
+                                   * tokens_per_minute requests_per_day */
+    const char *source;           /* configured; headers: the provider says so; 429s: learned from what it refused */
+    uint64_t limit, used;         /* used: in the last minute; requests_per_day: so far */
+} pst_top_limit_t;
+
+typedef struct pst_top_provider {
+    const char *name;
+    uint32_t workers;             /* that serve it */
+    uint32_t in_flight, room;     /* calls; how many more its workers could take now */
+    uint32_t concurrency;         /* 0: no limit */
+    const pst_top_limit_t *limits; /* of the account, at most one a rate */
+    size_t limits_n;
+    const char *cause;            /* why it is parked, as an error_type; NULL: it is not */
+    uint64_t until_wall_ms;       /* the next try */
+} pst_top_provider_t;
+
+typedef struct pst_top_endpoint {
+    const char *provider, *model; /* model: its name there */
+    uint32_t in_flight, concurrency;
+    uint64_t calls, completed, rate_limited, failed; /* since the broker began, as all counts here */
+    uint64_t input_tokens, cached_tokens, output_tokens;
+    double cost_usd;
+    uint32_t p50_ms, tokens_per_s; /* of the last minutes; 0 after too few calls */
+    uint32_t uptime_per_mille;    /* likewise; 1000 after too few */
+    const pst_top_limit_t *limits; /* of this model there */
+    size_t limits_n;
+    const char *cause;            /* as a provider's */
+    uint64_t until_wall_ms;
+} pst_top_endpoint_t;
+
+/* How everything stands at one moment.  Rates are the difference of two. */
+typedef struct pst_top {
+    uint64_t wall_ms, uptime_ms;  /* the broker's; counts begin anew when it does */
+    uint32_t workers, batches;    /* there, and not ended */
+    uint64_t jobs_queued, jobs_running, jobs_waiting;
+    uint64_t accepted, completed, failed; /* jobs */
+    double cost_usd;
+    const pst_top_provider_t *providers;
+    size_t providers_n;
+    const pst_top_endpoint_t *endpoints;
+    size_t endpoints_n;
+    void *memory;                 /* what the pointers above lie in */
+} pst_top_t;
+
+/* Blocks for one answer of the broker, which has all of it in memory: asking once a second does no harm.  *ret is the
+ * caller's, to be released; untouched after an error. */
+PST_API pst_err_t pst_top_get(pst_client_t *c, pst_top_t *ret);
+PST_API void pst_top_release(pst_top_t *t);
+/* The same as one JSON object with the names above: NUL-terminated, freed with free(). */
+PST_API pst_err_t pst_top_json(const pst_top_t *t, char **ret);
+
 #ifdef __cplusplus
 }
 #endif
