@@ -22,7 +22,7 @@ enum {
 typedef struct pst_cli_args {
     const char *broker, *config;
     const char *data;                                     /* up */
-    const char *output, *name, *priority, *window, *max_cost, *key, *model; /* submit */
+    const char *output, *name, *priority, *window, *max_cost, *key, *model, *tenant; /* submit */
     const char *limit, *after;                            /* list */
     bool wait, skip_invalid, json, follow, in_order, errors;
     const char *operand[2];
@@ -62,6 +62,15 @@ int pst_cli_connect_by(const pst_cli_args_t *a, const pst_config_t *config, uint
 /* The batch that the first operand names: EXIT_WELL, or EXIT_USAGE with a message if it is no id. */
 int pst_cli_batch_id(const pst_cli_args_t *a, pst_id_t *ret);
 
+/* Jobs that have ended, one way or another. */
+uint64_t pst_cli_done(const pst_batch_t *b);
+/* Whether something can be redrawn in place there. */
+bool pst_cli_is_terminal(int fd);
+/* Its size, or that of the oldest terminals. */
+void pst_cli_screen(int fd, int *ret_rows, int *ret_columns);
+/* Prints the JSON that a library call gave, and frees it. */
+int pst_cli_print_json(pst_err_t e, char *text);
+
 /* Texts, in a buffer of the caller. */
 typedef struct pst_cli_text {
     char s[48];
@@ -70,6 +79,7 @@ const char *pst_cli_count(pst_cli_text_t *t, uint64_t n);          /* 1,234,567 
 const char *pst_cli_usd(pst_cli_text_t *t, double usd);            /* $0.0123 */
 const char *pst_cli_time(pst_cli_text_t *t, uint64_t wall_ms);     /* 2026-11-22 15:04:05, local */
 const char *pst_cli_span(pst_cli_text_t *t, uint64_t s);           /* 3d04h, 1h02m, 2m05s, 12s */
+const char *pst_cli_left(pst_cli_text_t *t, uint64_t jobs, double rate); /* how long they take at so many a second, or ? */
 /* "90", "30s", "10m", "24h", "7d" as seconds, at least one; false for anything else. */
 bool pst_cli_parse_span(const char *text, uint64_t *ret_s);
 

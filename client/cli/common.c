@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <math.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -124,6 +125,37 @@ int pst_cli_batch_id(const pst_cli_args_t *a, pst_id_t *ret)
                         a->operand[0]);
 }
 
+uint64_t pst_cli_done(const pst_batch_t *b)
+{
+    return b->completed + b->failed + b->expired + b->cancelled;
+}
+
+bool pst_cli_is_terminal(int fd)
+{
+    const char *term = getenv("TERM");
+    return isatty(fd) && !(term && strcmp(term, "dumb") == 0);
+}
+
+#define ROWS_DEFAULT 24
+#define COLUMNS_DEFAULT 80
+
+void pst_cli_screen(int fd, int *ret_rows, int *ret_columns)
+{
+    struct winsize w;
+    bool known = ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 && w.ws_row > 0;
+    *ret_rows = known ? w.ws_row : ROWS_DEFAULT;
+    *ret_columns = known ? w.ws_col : COLUMNS_DEFAULT;
+}
+
+int pst_cli_print_json(pst_err_t e, char *text)
+{
+    if (e)
+        return pst_cli_fail(EXIT_FAILED, "%s", pst_err_text(e));
+    puts(text);
+    free(text);
+    return pst_cli_end_stdout();
+}
+
 const char *pst_cli_count(pst_cli_text_t *t, uint64_t n)
 {
     char plain[24];
@@ -167,6 +199,16 @@ const char *pst_cli_span(pst_cli_text_t *t, uint64_t s)
     else
         snprintf(t->s, sizeof t->s, "%llus", r);
     return t->s;
+}
+
+#define LEFT_S_MAX (30 * 86400.0)
+#define RATE_MIN 0.01
+
+const char *pst_cli_left(pst_cli_text_t *t, uint64_t jobs, double rate)
+{
+    if (rate < RATE_MIN || (double)jobs / rate > LEFT_S_MAX)
+        return "?";
+    return pst_cli_span(t, (uint64_t)((double)jobs / rate + 0.5));
 }
 
 static uint64_t unit_seconds(const char *unit)

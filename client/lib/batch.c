@@ -108,7 +108,9 @@ static pst_err_t copy_info(const pst_batch_info_t *i, pst_batch_t *ret)
     b.memory = a;
     b.name = put_text(a, i->name);
     b.metadata = put_text(a, i->metadata);
-    if (!b.name || !b.metadata || !put_causes(a, i, &b) || !put_endpoints(a, i, &b) || !put_parked(a, i, &b)) {
+    b.tenant = put_text(a, i->tenant);
+    bool texts = b.name && b.metadata && b.tenant;
+    if (!texts || !put_causes(a, i, &b) || !put_endpoints(a, i, &b) || !put_parked(a, i, &b)) {
         pst_batch_release(&b);
         return PST_E_NOMEM;
     }
@@ -326,6 +328,8 @@ pst_err_t pst_batch_json(const pst_batch_t *x, char **ret)
     put_usage(&b, x);
     put_metadata(&b, x);
     pst_member_str(&b, "name", *x->name ? x->name : NULL);
+    if (*x->tenant)
+        pst_member_str(&b, "tenant", x->tenant);
     pst_member_str(&b, "priority", x->priority);
     if (x->max_cost_usd > 0)
         pst_member_usd(&b, "max_cost_usd", x->max_cost_usd);

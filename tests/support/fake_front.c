@@ -21,7 +21,7 @@ typedef struct stored_pack {
 
 typedef struct batch {
     pst_id_t id;
-    char key[64];
+    char key[64], tenant[64];
     bool accepted;
     stored_pack_t *pack;
     uint32_t packs, jobs;
@@ -130,6 +130,7 @@ static void on_open(fake_front_t *f, const pst_msg_open_t *m)
         b->id = m->batch;
         snprintf(b->key, sizeof b->key, "%.*s", (int)m->idempotency_key.n,
                  m->idempotency_key.n ? m->idempotency_key.p : "");
+        snprintf(b->tenant, sizeof b->tenant, "%.*s", (int)m->tenant.n, m->tenant.n ? m->tenant.p : "");
     }
     done(f, m->req, PST_OK, &b->id, b->accepted);
 }
@@ -263,7 +264,8 @@ static pst_batch_info_t info_of(const batch_t *b)
     return (pst_batch_info_t){.batch = b->id, .status = b->accepted ? PST_BATCH_COMPLETED : PST_BATCH_VALIDATING,
                               .priority = PST_PRIORITY_NORMAL, .created_ms = pst_id_wall_ms(&b->id),
                               .accepted_ms = pst_id_wall_ms(&b->id), .ended_ms = pst_id_wall_ms(&b->id) + 1500,
-                              .jobs = b->jobs, .completed = b->jobs, .cost_nano = 123000ull * b->jobs};
+                              .jobs = b->jobs, .completed = b->jobs, .cost_nano = 123000ull * b->jobs,
+                              .tenant = pst_view_str(b->tenant)};
 }
 
 static void on_status(fake_front_t *f, const pst_msg_batch_req_t *m)

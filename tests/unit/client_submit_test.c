@@ -216,6 +216,31 @@ static void batches(void **state)
     pst_batch_list_release(&l);
 }
 
+static void whose_batch_it_is(void **state)
+{
+    (void)state;
+    static const char *const tenants[] = {"research", "", NULL};
+    for (size_t i = 0; i < PST_COUNT(tenants); i++) {
+        bool is_any = tenants[i] && *tenants[i];
+        pst_submit_opts_t o = {.tenant = tenants[i]};
+        pst_buf_t text;
+        pst_id_t id;
+        pst_batch_t b;
+        char *json = NULL;
+        pst_buf_init(&text, 0);
+        put_line(&text, 0, 5);
+        assert_int_equal(submit_text(&o, pst_buf_view(&text), &id), PST_OK);
+        assert_int_equal(pst_batch_get(client, &id, &b), PST_OK);
+        assert_string_equal(b.tenant, is_any ? tenants[i] : "");
+        assert_int_equal(pst_batch_json(&b, &json), PST_OK);
+        assert_int_equal(strstr(json, "\"tenant\":\"research\"") != NULL, is_any);
+        assert_int_equal(strstr(json, "tenant") != NULL, is_any);
+        free(json);
+        pst_batch_release(&b);
+        pst_buf_release(&text);
+    }
+}
+
 static void cluster_as_json(void **state)
 {
     (void)state;
@@ -409,7 +434,10 @@ static void empty_input_is_refused(void **state)
 static void wrong_options(void **state)
 {
     (void)state;
-    pst_submit_opts_t o[] = {{.priority = 2}, {.max_cost_usd = -1}, {.metadata = "[1]"}, {.metadata = "{"}};
+    char longer[300] = {0};
+    memset(longer, 'x', sizeof longer - 1);
+    pst_submit_opts_t o[] = {
+        {.priority = 2}, {.max_cost_usd = -1}, {.metadata = "[1]"}, {.metadata = "{"}, {.tenant = longer}};
     for (size_t i = 0; i < PST_COUNT(o); i++) {
         pst_submit_t *s = NULL;
         bool known;
@@ -531,12 +559,12 @@ static void upload_that_is_dropped(void **state)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 static const struct CMUnitTest tests[] = {
     CASE(one_job), CASE(many_jobs), CASE(jobs_of_one_model_ask_once), CASE(cut_anywhere), CASE(job_by_its_parts),
-    CASE(batches), CASE(cluster_as_json), CASE(idempotency_key), CASE(bad_lines_are_named_and_nothing_is_accepted),
-    CASE(unserved_after_a_refused_line), CASE(skipped_lines_become_failed_results),
-    CASE(too_many_bad_lines_end_it_at_once), CASE(long_lines_take_no_memory), CASE(a_line_of_just_the_limit),
-    CASE(empty_input_is_refused), CASE(wrong_options), CASE(packs_put_off), CASE(one_pack_put_off_behind_commit),
-    CASE(sessions_lost_under_way), CASE(long_pause_between_calls), CASE(store_down_is_waited_for), CASE(nobody_there),
-    CASE(upload_that_is_dropped),
+    CASE(batches), CASE(whose_batch_it_is), CASE(cluster_as_json), CASE(idempotency_key),
+    CASE(bad_lines_are_named_and_nothing_is_accepted), CASE(unserved_after_a_refused_line),
+    CASE(skipped_lines_become_failed_results), CASE(too_many_bad_lines_end_it_at_once),
+    CASE(long_lines_take_no_memory), CASE(a_line_of_just_the_limit), CASE(empty_input_is_refused), CASE(wrong_options),
+    CASE(packs_put_off), CASE(one_pack_put_off_behind_commit), CASE(sessions_lost_under_way),
+    CASE(long_pause_between_calls), CASE(store_down_is_waited_for), CASE(nobody_there), CASE(upload_that_is_dropped),
 };
 
 UNIT_MAIN(tests)

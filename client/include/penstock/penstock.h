@@ -54,6 +54,7 @@ typedef struct pst_submit_opts {
     const char *model;            /* for lines that name none */
     bool skip_invalid;            /* bad lines become failed results instead of refusing the file */
     const char *metadata;         /* a JSON object, or NULL */
+    const char *tenant;           /* whose batch it is: what there is is shared fairly between tenants; NULL: nobody's */
 } pst_submit_opts_t;
 
 /* One bad line of the input. */
@@ -111,7 +112,7 @@ typedef struct pst_batch {
     const char *status;           /* OpenAI's words: validating in_progress finalizing completed failed expired
                                    * cancelling cancelled */
     bool ended;
-    const char *name, *priority, *metadata;
+    const char *name, *priority, *metadata, *tenant;
     uint64_t created_ms, accepted_ms, cancelling_ms, ended_ms, expires_ms; /* wall clock, 0: not yet */
     uint64_t window_s;
     double max_cost_usd;
