@@ -40,6 +40,7 @@ int pst_cli_get(const pst_cli_args_t *a);
 int pst_cli_receipt(const pst_cli_args_t *a);
 int pst_cli_cancel(const pst_cli_args_t *a);
 int pst_cli_delete(const pst_cli_args_t *a);
+int pst_cli_top(const pst_cli_args_t *a);
 int pst_cli_check(const pst_cli_args_t *a);
 
 /* "penstock: …" and a newline on stderr, below a progress bar if there is one. */
@@ -79,7 +80,8 @@ const char *pst_cli_count(pst_cli_text_t *t, uint64_t n);          /* 1,234,567 
 const char *pst_cli_usd(pst_cli_text_t *t, double usd);            /* $0.0123 */
 const char *pst_cli_time(pst_cli_text_t *t, uint64_t wall_ms);     /* 2026-11-22 15:04:05, local */
 const char *pst_cli_span(pst_cli_text_t *t, uint64_t s);           /* 3d04h, 1h02m, 2m05s, 12s */
-const char *pst_cli_left(pst_cli_text_t *t, uint64_t jobs, double rate); /* how long they take at so many a second, or ? */
+/* How long so many jobs take at so many a second; "?". */
+const char *pst_cli_left(pst_cli_text_t *t, uint64_t jobs, double rate);
 /* "90", "30s", "10m", "24h", "7d" as seconds, at least one; false for anything else. */
 bool pst_cli_parse_span(const char *text, uint64_t *ret_s);
 

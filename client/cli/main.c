@@ -93,6 +93,11 @@ static const command_t commands[] = {
      .summary = "stop what has not been sent, keep what is done", .examples = "  penstock cancel " ID "\n"},
     {.name = "delete", .operands = "ID", .operands_min = 1, .operands_max = 1, .run = pst_cli_delete,
      .summary = "forget an ended batch and its results", .examples = "  penstock delete " ID "\n"},
+    {.name = "top", .operands = "", .run = pst_cli_top, .options = {O_JSON},
+     .summary = "live view of the cluster: providers, endpoints, limits, batches; q ends it",
+     .examples = "  penstock top\n"
+                 "  penstock top --json\n"
+                 "  penstock top | less -S      (not on a terminal: one table)\n"},
     {.name = "check", .operands = "", .run = pst_cli_check,
      .summary = "read the configuration, say what is wrong, or print what it gives",
      .examples = "  penstock check --config penstock.yaml\n"},
