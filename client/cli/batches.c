@@ -112,21 +112,37 @@ static void put_causes(const pst_batch_t *b)
     }
 }
 
+static const pst_column_t endpoint_columns[] = {
+    {.title = "PROVIDER", .left = true}, {.title = "MODEL", .left = true}, {.title = "CALLS"}, {.title = "COMPLETED"},
+    {.title = "429"}, {.title = "RETRIED"}, {.title = "TOKENS IN"}, {.title = "OF THEM CACHED"}, {.title = "TOKENS OUT"},
+    {.title = "COST"}, {.title = "P50 MS"}, {.title = "P95 MS"},
+};
+
+static void put_endpoint(pst_table_t *t, const pst_endpoint_line_t *e)
+{
+    const uint64_t counts[] = {e->calls,   e->completed,    e->rate_limited,
+                               e->retried, e->input_tokens, e->cached_tokens, e->output_tokens};
+    pst_cli_text_t x;
+    pst_table_cell(t, "%s", e->provider);
+    pst_table_cell(t, "%s", e->model);
+    for (size_t i = 0; i < PST_COUNT(counts); i++)
+        pst_table_cell(t, "%s", pst_cli_count(&x, counts[i]));
+    pst_table_cell(t, "%s", pst_cli_usd(&x, e->cost_usd));
+    pst_table_cell(t, "%u", e->latency_p50_ms);
+    pst_table_cell(t, "%u", e->latency_p95_ms);
+}
+
 static void put_endpoints(const pst_batch_t *b)
 {
     if (b->endpoints_n == 0)
         return;
-    printf("\n%-16s %-28s %10s %10s %8s %8s %12s %12s %12s %8s %8s\n", "PROVIDER", "MODEL", "CALLS", "COMPLETED", "429",
-           "RETRIED", "TOKENS IN", "TOKENS OUT", "COST", "P50 MS", "P95 MS");
-    for (size_t i = 0; i < b->endpoints_n; i++) {
-        const pst_endpoint_line_t *e = &b->endpoints[i];
-        pst_cli_text_t t[7];
-        printf("%-16s %-28s %10s %10s %8s %8s %12s %12s %12s %8u %8u\n", e->provider, e->model,
-               pst_cli_count(&t[0], e->calls), pst_cli_count(&t[1], e->completed),
-               pst_cli_count(&t[2], e->rate_limited), pst_cli_count(&t[3], e->retried),
-               pst_cli_count(&t[4], e->input_tokens), pst_cli_count(&t[5], e->output_tokens),
-               pst_cli_usd(&t[6], e->cost_usd), e->latency_p50_ms, e->latency_p95_ms);
-    }
+    pst_table_t t;
+    pst_table_init(&t, endpoint_columns, PST_COUNT(endpoint_columns));
+    for (size_t i = 0; i < b->endpoints_n; i++)
+        put_endpoint(&t, &b->endpoints[i]);
+    putchar('\n');
+    pst_table_print(&t);
+    pst_table_release(&t);
 }
 
 static int show_receipt(const pst_cli_args_t *a, const pst_batch_t *b)
@@ -146,6 +162,7 @@ static int show_receipt(const pst_cli_args_t *a, const pst_batch_t *b)
     printf("  %-28s %12s\n", "cancelled", pst_cli_count(&t, b->cancelled));
     put_causes(b);
     printf("  %-28s %12s\n", "input tokens", pst_cli_count(&t, b->input_tokens));
+    printf("  %-28s %12s\n", "of them cached", pst_cli_count(&t, b->cached_tokens));
     printf("  %-28s %12s\n", "output tokens", pst_cli_count(&t, b->output_tokens));
     printf("  %-28s %12s\n", "cost", pst_cli_usd(&t, b->cost_usd));
     put_endpoints(b);

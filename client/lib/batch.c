@@ -40,6 +40,7 @@ static bool put_endpoints(pst_arena_t *a, const pst_batch_info_t *i, pst_batch_t
                                      .rate_limited = e->rate_limited,
                                      .retried = e->retried,
                                      .input_tokens = e->input_tokens,
+                                     .cached_tokens = e->cached_tokens,
                                      .output_tokens = e->output_tokens,
                                      .cost_usd = pst_usd(e->cost_nano),
                                      .latency_p50_ms = e->p50_ms,
@@ -358,6 +359,7 @@ static void put_endpoint_json(pst_buf_t *b, const pst_endpoint_line_t *e)
     pst_member_uint(b, "rate_limited", e->rate_limited);
     pst_member_uint(b, "retried", e->retried);
     pst_member_uint(b, "input_tokens", e->input_tokens);
+    pst_member_uint(b, "cached_tokens", e->cached_tokens);
     pst_member_uint(b, "output_tokens", e->output_tokens);
     pst_member_usd(b, "cost_usd", e->cost_usd);
     pst_member_uint(b, "latency_p50_ms", e->latency_p50_ms);
@@ -381,6 +383,7 @@ pst_err_t pst_batch_receipt_json(const pst_batch_t *x, char **ret)
     put_causes_json(&b, x);
     pst_member_usd(&b, "cost_usd", x->cost_usd);
     pst_member_uint(&b, "input_tokens", x->input_tokens);
+    pst_member_uint(&b, "cached_tokens", x->cached_tokens);
     pst_member_uint(&b, "output_tokens", x->output_tokens);
     put_time(&b, "started_at", x->accepted_ms);
     put_time(&b, "ended_at", x->ended_ms);

@@ -265,6 +265,7 @@ static pst_batch_info_t info_of(const batch_t *b)
                               .priority = PST_PRIORITY_NORMAL, .created_ms = pst_id_wall_ms(&b->id),
                               .accepted_ms = pst_id_wall_ms(&b->id), .ended_ms = pst_id_wall_ms(&b->id) + 1500,
                               .jobs = b->jobs, .completed = b->jobs, .cost_nano = 123000ull * b->jobs,
+                              .input_tokens = 70, .cached_tokens = 50, .output_tokens = 30,
                               .tenant = pst_view_str(b->tenant)};
 }
 
@@ -275,9 +276,14 @@ static void on_status(fake_front_t *f, const pst_msg_batch_req_t *m)
         done(f, m->req, PST_E_NOT_FOUND, &m->batch, false);
         return;
     }
+    pst_endpoint_stats_t stats = {.name = {PST_VIEW_LIT("echo"), PST_VIEW_LIT("echo-1")}, .calls = b->jobs,
+                                  .completed = b->jobs, .input_tokens = 70, .cached_tokens = 50, .output_tokens = 30,
+                                  .cost_nano = 123000ull * b->jobs, .p50_ms = 5, .p95_ms = 6};
     pst_msg_t out = {.type = PST_MSG_BATCH};
     out.u.batch.req = m->req;
     out.u.batch.info = info_of(b);
+    out.u.batch.info.endpoints = &stats;
+    out.u.batch.info.endpoints_n = 1;
     post(f, &out);
 }
 

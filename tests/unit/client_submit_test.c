@@ -206,6 +206,10 @@ static void batches(void **state)
     free(json);
     assert_int_equal(pst_batch_receipt_json(&b, &json), PST_OK);
     assert_non_null(strstr(json, "\"jobs\":3,\"results\":3,\"completed\":3,"));
+    assert_non_null(strstr(json, "\"cost_usd\":0.000369,\"input_tokens\":70,\"cached_tokens\":50,\"output_tokens\":30,"));
+    assert_non_null(strstr(json, "\"endpoints\":[{\"provider\":\"echo\",\"model\":\"echo-1\",\"calls\":3,\"completed\":3,"
+                                 "\"rate_limited\":0,\"retried\":0,\"input_tokens\":70,\"cached_tokens\":50,"
+                                 "\"output_tokens\":30,\"cost_usd\":0.000369,"));
     free(json);
     pst_batch_release(&b);
     assert_int_equal(pst_batch_get(client, &none, &b), PST_E_NOT_FOUND);

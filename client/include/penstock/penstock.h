@@ -97,6 +97,7 @@ typedef struct pst_cause_line {
 typedef struct pst_endpoint_line {
     const char *provider, *model;
     uint64_t calls, completed, rate_limited, retried, input_tokens, output_tokens;
+    uint64_t cached_tokens;       /* of the input */
     double cost_usd;
     uint32_t latency_p50_ms, latency_p95_ms;
 } pst_endpoint_line_t;
