@@ -103,6 +103,7 @@ static void add_endpoint(sum_t *s, const pst_seg_endpoint_t *e)
     s->of->rate_limited += e->rate_limited;
     s->of->retried += e->retried;
     s->of->input_tokens += e->input_tokens;
+    s->of->cached_tokens += e->cached_tokens;
     s->of->output_tokens += e->output_tokens;
     s->of->cost_nano += e->cost_nano;
     for (uint32_t h = 0; h < PST_HIST_BUCKETS; h++) {

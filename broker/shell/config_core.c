@@ -79,6 +79,7 @@ static pst_core_endpoint_t endpoint_of(const pst_config_t *c, const pst_config_e
         .quantization = pst_view_str(e->quantization),
         .variant = pst_view_str(e->variant),
         .params = e->parameters_given ? params & e->parameters : params,
+        .caches_prompts = e->caches_prompts,
     };
     limits_of(api, &e->limits, core.limit);
     return core;

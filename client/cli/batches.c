@@ -2,6 +2,7 @@
  * delete. */
 #include "cli/cli.h"
 #include "cli/progress.h"
+#include "cli/table.h"
 
 #define LIST_LIMIT 20
 
@@ -27,15 +28,6 @@ static int with_batch(const pst_cli_args_t *a, batch_act_fn *act)
     }
     pst_client_destroy(&c);
     return code;
-}
-
-static int print_json(pst_err_t e, char *text)
-{
-    if (e)
-        return pst_cli_fail(EXIT_FAILED, "%s", pst_err_text(e));
-    puts(text);
-    free(text);
-    return pst_cli_end_stdout();
 }
 
 static void put_count(const char *what, uint64_t n)
@@ -90,6 +82,8 @@ static void put_batch(const pst_batch_t *b)
     if (b->max_cost_usd > 0)
         printf(" of %s", pst_cli_usd(&t, b->max_cost_usd));
     printf("\n  priority  %s\n", b->priority);
+    if (*b->tenant)
+        printf("  tenant    %s\n", b->tenant);
     put_times(b);
     put_parked(b);
 }
@@ -99,7 +93,7 @@ static int show_status(const pst_cli_args_t *a, const pst_batch_t *b)
     char *json = NULL;
     if (a->json) {
         pst_err_t e = pst_batch_json(b, &json);
-        return print_json(e, json);
+        return pst_cli_print_json(e, json);
     }
     put_batch(b);
     return pst_cli_end_stdout();
@@ -118,21 +112,37 @@ static void put_causes(const pst_batch_t *b)
     }
 }
 
+static const pst_column_t endpoint_columns[] = {
+    {.title = "PROVIDER", .left = true}, {.title = "MODEL", .left = true}, {.title = "CALLS"}, {.title = "COMPLETED"},
+    {.title = "429"}, {.title = "RETRIED"}, {.title = "TOKENS IN"}, {.title = "OF THEM CACHED"}, {.title = "TOKENS OUT"},
+    {.title = "COST"}, {.title = "P50 MS"}, {.title = "P95 MS"},
+};
+
+static void put_endpoint(pst_table_t *t, const pst_endpoint_line_t *e)
+{
+    const uint64_t counts[] = {e->calls,   e->completed,    e->rate_limited,
+                               e->retried, e->input_tokens, e->cached_tokens, e->output_tokens};
+    pst_cli_text_t x;
+    pst_table_cell(t, "%s", e->provider);
+    pst_table_cell(t, "%s", e->model);
+    for (size_t i = 0; i < PST_COUNT(counts); i++)
+        pst_table_cell(t, "%s", pst_cli_count(&x, counts[i]));
+    pst_table_cell(t, "%s", pst_cli_usd(&x, e->cost_usd));
+    pst_table_cell(t, "%u", e->latency_p50_ms);
+    pst_table_cell(t, "%u", e->latency_p95_ms);
+}
+
 static void put_endpoints(const pst_batch_t *b)
 {
     if (b->endpoints_n == 0)
         return;
-    printf("\n%-16s %-28s %10s %10s %8s %8s %12s %12s %12s %8s %8s\n", "PROVIDER", "MODEL", "CALLS", "COMPLETED", "429",
-           "RETRIED", "TOKENS IN", "TOKENS OUT", "COST", "P50 MS", "P95 MS");
-    for (size_t i = 0; i < b->endpoints_n; i++) {
-        const pst_endpoint_line_t *e = &b->endpoints[i];
-        pst_cli_text_t t[7];
-        printf("%-16s %-28s %10s %10s %8s %8s %12s %12s %12s %8u %8u\n", e->provider, e->model,
-               pst_cli_count(&t[0], e->calls), pst_cli_count(&t[1], e->completed),
-               pst_cli_count(&t[2], e->rate_limited), pst_cli_count(&t[3], e->retried),
-               pst_cli_count(&t[4], e->input_tokens), pst_cli_count(&t[5], e->output_tokens),
-               pst_cli_usd(&t[6], e->cost_usd), e->latency_p50_ms, e->latency_p95_ms);
-    }
+    pst_table_t t;
+    pst_table_init(&t, endpoint_columns, PST_COUNT(endpoint_columns));
+    for (size_t i = 0; i < b->endpoints_n; i++)
+        put_endpoint(&t, &b->endpoints[i]);
+    putchar('\n');
+    pst_table_print(&t);
+    pst_table_release(&t);
 }
 
 static int show_receipt(const pst_cli_args_t *a, const pst_batch_t *b)
@@ -140,19 +150,19 @@ static int show_receipt(const pst_cli_args_t *a, const pst_batch_t *b)
     char *json = NULL;
     if (a->json) {
         pst_err_t e = pst_batch_receipt_json(b, &json);
-        return print_json(e, json);
+        return pst_cli_print_json(e, json);
     }
     pst_cli_text_t t;
     printf("%s  %s\n", b->id, b->status);
     printf("  %-28s %12s\n", "jobs in", pst_cli_count(&t, b->jobs));
-    printf("  %-28s %12s\n", "results out",
-           pst_cli_count(&t, b->completed + b->failed + b->expired + b->cancelled));
+    printf("  %-28s %12s\n", "results out", pst_cli_count(&t, pst_cli_done(b)));
     printf("  %-28s %12s\n", "completed", pst_cli_count(&t, b->completed));
     printf("  %-28s %12s\n", "failed", pst_cli_count(&t, b->failed));
     printf("  %-28s %12s\n", "expired", pst_cli_count(&t, b->expired));
     printf("  %-28s %12s\n", "cancelled", pst_cli_count(&t, b->cancelled));
     put_causes(b);
     printf("  %-28s %12s\n", "input tokens", pst_cli_count(&t, b->input_tokens));
+    printf("  %-28s %12s\n", "of them cached", pst_cli_count(&t, b->cached_tokens));
     printf("  %-28s %12s\n", "output tokens", pst_cli_count(&t, b->output_tokens));
     printf("  %-28s %12s\n", "cost", pst_cli_usd(&t, b->cost_usd));
     put_endpoints(b);
@@ -164,20 +174,34 @@ int pst_cli_receipt(const pst_cli_args_t *a)
     return with_batch(a, show_receipt);
 }
 
-static void put_row(const pst_batch_t *b)
+static const pst_column_t list_columns[] = {
+    {.title = "ID", .left = true}, {.title = "STATUS", .left = true}, {.title = "REQUESTS"},
+    {.title = "COMPLETED"},        {.title = "FAILED"},               {.title = "COST"},
+    {.title = "CREATED"},          {.title = "TENANT", .left = true}, {.title = "NAME", .left = true},
+};
+
+static void put_row(pst_table_t *t, const pst_batch_t *b)
 {
-    pst_cli_text_t jobs, done, failed, cost, time;
-    printf("%-32s  %-11s %12s %12s %10s %10s  %-19s  %s\n", b->id, b->status, pst_cli_count(&jobs, b->jobs),
-           pst_cli_count(&done, b->completed), pst_cli_count(&failed, b->failed + b->expired + b->cancelled),
-           pst_cli_usd(&cost, b->cost_usd), pst_cli_time(&time, b->created_ms), b->name);
+    pst_cli_text_t x;
+    pst_table_cell(t, "%s", b->id);
+    pst_table_cell(t, "%s", b->status);
+    pst_table_cell(t, "%s", pst_cli_count(&x, b->jobs));
+    pst_table_cell(t, "%s", pst_cli_count(&x, b->completed));
+    pst_table_cell(t, "%s", pst_cli_count(&x, b->failed + b->expired + b->cancelled));
+    pst_table_cell(t, "%s", pst_cli_usd(&x, b->cost_usd));
+    pst_table_cell(t, "%s", pst_cli_time(&x, b->created_ms));
+    pst_table_cell(t, "%s", b->tenant);
+    pst_table_cell(t, "%s", b->name);
 }
 
 static int show_table(const pst_batch_list_t *l)
 {
-    printf("%-32s  %-11s %12s %12s %10s %10s  %-19s  %s\n", "ID", "STATUS", "REQUESTS", "COMPLETED", "FAILED", "COST",
-           "CREATED", "NAME");
+    pst_table_t t;
+    pst_table_init(&t, list_columns, PST_COUNT(list_columns));
     for (size_t i = 0; i < l->n; i++)
-        put_row(&l->v[i]);
+        put_row(&t, &l->v[i]);
+    pst_table_print(&t);
+    pst_table_release(&t);
     if (l->more)
         printf("(more: penstock list --after %s)\n", l->v[l->n - 1].id);
     return pst_cli_end_stdout();
@@ -315,7 +339,7 @@ int pst_cli_get(const pst_cli_args_t *a)
     char *json = NULL;
     bool ended;
     pst_err_t e = pst_job_get(c, &batch, index, a->operands == 2 ? a->operand[1] : NULL, &json, &ended);
-    code = e ? pst_cli_fail_client(c, e) : print_json(PST_OK, json);
+    code = e ? pst_cli_fail_client(c, e) : pst_cli_print_json(PST_OK, json);
     pst_client_destroy(&c);
     return code;
 }

@@ -1,8 +1,10 @@
 /* check.c - `penstock check`: what the configuration says, and whether what it needs is there. */
 #include "cli/cli.h"
 #include "cli/redis_look.h"
+#include "cli/table.h"
 
 #define REDIS_MAJOR_MIN 7 /* functions */
+#define ASK_MS 250        /* a broker: most checks are made where none runs, and nobody should wait for it */
 
 static void put_limit(char *to, size_t room, const char *name, uint64_t v)
 {
@@ -75,6 +77,59 @@ static void put_models(const pst_config_t *c)
     }
 }
 
+static const pst_column_t learned_columns[] = {
+    {.title = "PROVIDER", .left = true}, {.title = "ENDPOINT", .left = true}, {.title = "LEARNED LIMIT", .left = true},
+    {.title = "VALUE"},                  {.title = "FROM", .left = true},
+};
+
+static void add_learned(pst_table_t *t, const char *provider, const char *model, const pst_top_limit_t *limits,
+                        size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        pst_cli_text_t value;
+        if (strcmp(limits[i].source, "configured") == 0)
+            continue;
+        pst_table_cell(t, "%s", provider);
+        pst_table_cell(t, "%s", model);
+        pst_table_cell(t, "%s", limits[i].rate);
+        pst_table_cell(t, "%s", pst_cli_count(&value, limits[i].limit));
+        pst_table_cell(t, "%s", limits[i].source);
+    }
+}
+
+static void put_learned(const pst_top_t *top)
+{
+    pst_table_t t;
+    pst_table_init(&t, learned_columns, PST_COUNT(learned_columns));
+    for (size_t i = 0; i < top->providers_n; i++) {
+        const pst_top_provider_t *p = &top->providers[i];
+        add_learned(&t, p->name, "(account)", p->limits, p->limits_n);
+    }
+    for (size_t i = 0; i < top->endpoints_n; i++) {
+        const pst_top_endpoint_t *e = &top->endpoints[i];
+        add_learned(&t, e->provider, e->model, e->limits, e->limits_n);
+    }
+    if (pst_table_rows(&t) > 0) {
+        putchar('\n');
+        pst_table_print(&t);
+    }
+    pst_table_release(&t);
+}
+
+/* What a broker has learned of limits, if one runs: a configuration can be checked without. */
+static int ask_broker(const pst_cli_args_t *a, const pst_config_t *c)
+{
+    pst_client_t *client = NULL;
+    pst_top_t top;
+    int code = pst_cli_connect_by(a, c, ASK_MS, &client);
+    if (!code && pst_top_get(client, &top) == PST_OK) {
+        put_learned(&top);
+        pst_top_release(&top);
+    }
+    pst_client_destroy(&client);
+    return code;
+}
+
 static int judge_redis(const pst_config_t *c, const pst_redis_look_t *r)
 {
     if (r->major < REDIS_MAJOR_MIN)
@@ -119,9 +174,10 @@ int pst_cli_check(const pst_cli_args_t *a)
     printf("configuration %s\n\n", c->path ? c->path : "from the environment alone");
     unsigned missing = put_providers(c);
     put_models(c);
+    code = ask_broker(a, c);
     printf("\nbroker       clients %s, workers %s, metrics %s\n", c->broker_clients, c->broker_workers,
            c->broker_metrics && *c->broker_metrics ? c->broker_metrics : "off");
-    code = check_redis(c);
+    code = code ? code : check_redis(c);
     int closed = pst_cli_end_stdout();
     if (!code && missing)
         code = pst_cli_fail(EXIT_FAILED, "%u provider%s no key: set %s, or take the provider out", missing,

@@ -22,7 +22,7 @@ enum {
 typedef struct pst_cli_args {
     const char *broker, *config;
     const char *data;                                     /* up */
-    const char *output, *name, *priority, *window, *max_cost, *key, *model; /* submit */
+    const char *output, *name, *priority, *window, *max_cost, *key, *model, *tenant; /* submit */
     const char *limit, *after;                            /* list */
     bool wait, skip_invalid, json, follow, in_order, errors;
     const char *operand[2];
@@ -40,6 +40,7 @@ int pst_cli_get(const pst_cli_args_t *a);
 int pst_cli_receipt(const pst_cli_args_t *a);
 int pst_cli_cancel(const pst_cli_args_t *a);
 int pst_cli_delete(const pst_cli_args_t *a);
+int pst_cli_top(const pst_cli_args_t *a);
 int pst_cli_check(const pst_cli_args_t *a);
 
 /* "penstock: …" and a newline on stderr, below a progress bar if there is one. */
@@ -56,8 +57,20 @@ int pst_cli_config(const pst_cli_args_t *a, pst_config_t **ret);
 /* A handle on the broker of --broker, $PENSTOCK_BROKER, the configuration, or the default.  EXIT_WELL, or says why
  * not. */
 int pst_cli_connect(const pst_cli_args_t *a, pst_client_t **ret);
+/* The same, for calls that wait only so long; and with a configuration that was read already. */
+int pst_cli_connect_within(const pst_cli_args_t *a, uint32_t timeout_ms, pst_client_t **ret);
+int pst_cli_connect_by(const pst_cli_args_t *a, const pst_config_t *config, uint32_t timeout_ms, pst_client_t **ret);
 /* The batch that the first operand names: EXIT_WELL, or EXIT_USAGE with a message if it is no id. */
 int pst_cli_batch_id(const pst_cli_args_t *a, pst_id_t *ret);
+
+/* Jobs that have ended, one way or another. */
+uint64_t pst_cli_done(const pst_batch_t *b);
+/* Whether something can be redrawn in place there. */
+bool pst_cli_is_terminal(int fd);
+/* Its size, or that of the oldest terminals. */
+void pst_cli_screen(int fd, int *ret_rows, int *ret_columns);
+/* Prints the JSON that a library call gave, and frees it. */
+int pst_cli_print_json(pst_err_t e, char *text);
 
 /* Texts, in a buffer of the caller. */
 typedef struct pst_cli_text {
@@ -67,6 +80,8 @@ const char *pst_cli_count(pst_cli_text_t *t, uint64_t n);          /* 1,234,567 
 const char *pst_cli_usd(pst_cli_text_t *t, double usd);            /* $0.0123 */
 const char *pst_cli_time(pst_cli_text_t *t, uint64_t wall_ms);     /* 2026-11-22 15:04:05, local */
 const char *pst_cli_span(pst_cli_text_t *t, uint64_t s);           /* 3d04h, 1h02m, 2m05s, 12s */
+/* How long so many jobs take at so many a second; "?". */
+const char *pst_cli_left(pst_cli_text_t *t, uint64_t jobs, double rate);
 /* "90", "30s", "10m", "24h", "7d" as seconds, at least one; false for anything else. */
 bool pst_cli_parse_span(const char *text, uint64_t *ret_s);
 

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <math.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,29 +79,42 @@ static bool has_config(const pst_cli_args_t *a)
     return home && access(path, F_OK) == 0;
 }
 
-static int connect_to(const char *broker, uint32_t line_bytes_max, pst_client_t **ret)
+static int connect_to(const pst_client_opts_t *o, pst_client_t **ret)
 {
-    pst_client_opts_t o = {.broker = broker, .line_bytes_max = line_bytes_max};
-    pst_err_t e = pst_client_new(&o, ret);
+    pst_err_t e = pst_client_new(o, ret);
     if (e == PST_E_INVALID)
         return pst_cli_fail(EXIT_USAGE, "\"%s\" is no address of a broker: write tcp://HOST:PORT or ipc:///PATH",
-                            broker ? broker : getenv("PENSTOCK_BROKER"));
+                            o->broker ? o->broker : getenv("PENSTOCK_BROKER"));
     return e ? pst_cli_fail(EXIT_FAILED, "%s", pst_err_text(e)) : EXIT_WELL;
+}
+
+int pst_cli_connect_by(const pst_cli_args_t *a, const pst_config_t *config, uint32_t timeout_ms, pst_client_t **ret)
+{
+    const char *env = getenv("PENSTOCK_BROKER");
+    bool named = a->broker || (env && *env);
+    pst_client_opts_t o = {.broker = named ? a->broker : config->broker_clients,
+                           .timeout_ms = timeout_ms,
+                           .line_bytes_max = config->line_bytes_max,
+                           .prefix_bytes_max = config->prefix_bytes_max,
+                           .prefix_bytes_min = config->prefix_bytes_min};
+    return connect_to(&o, ret);
+}
+
+int pst_cli_connect_within(const pst_cli_args_t *a, uint32_t timeout_ms, pst_client_t **ret)
+{
+    if (!has_config(a))
+        return connect_to(&(pst_client_opts_t){.broker = a->broker, .timeout_ms = timeout_ms}, ret);
+    pst_config_t *config = NULL;
+    int code = pst_cli_config(a, &config);
+    if (!code)
+        code = pst_cli_connect_by(a, config, timeout_ms, ret);
+    pst_config_destroy(&config);
+    return code;
 }
 
 int pst_cli_connect(const pst_cli_args_t *a, pst_client_t **ret)
 {
-    const char *env = getenv("PENSTOCK_BROKER");
-    bool named = a->broker || (env && *env);
-    if (!has_config(a))
-        return connect_to(a->broker, 0, ret);
-    pst_config_t *config = NULL;
-    int code = pst_cli_config(a, &config);
-    if (code)
-        return code;
-    code = connect_to(named ? a->broker : config->broker_clients, config->line_bytes_max, ret);
-    pst_config_destroy(&config);
-    return code;
+    return pst_cli_connect_within(a, 0, ret);
 }
 
 int pst_cli_batch_id(const pst_cli_args_t *a, pst_id_t *ret)
@@ -109,6 +123,37 @@ int pst_cli_batch_id(const pst_cli_args_t *a, pst_id_t *ret)
         return EXIT_WELL;
     return pst_cli_fail(EXIT_USAGE, "\"%s\" is no id of a batch: they are batch_ and 26 letters, see penstock list",
                         a->operand[0]);
+}
+
+uint64_t pst_cli_done(const pst_batch_t *b)
+{
+    return b->completed + b->failed + b->expired + b->cancelled;
+}
+
+bool pst_cli_is_terminal(int fd)
+{
+    const char *term = getenv("TERM");
+    return isatty(fd) && !(term && strcmp(term, "dumb") == 0);
+}
+
+#define ROWS_DEFAULT 24
+#define COLUMNS_DEFAULT 80
+
+void pst_cli_screen(int fd, int *ret_rows, int *ret_columns)
+{
+    struct winsize w;
+    bool known = ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 && w.ws_row > 0;
+    *ret_rows = known ? w.ws_row : ROWS_DEFAULT;
+    *ret_columns = known ? w.ws_col : COLUMNS_DEFAULT;
+}
+
+int pst_cli_print_json(pst_err_t e, char *text)
+{
+    if (e)
+        return pst_cli_fail(EXIT_FAILED, "%s", pst_err_text(e));
+    puts(text);
+    free(text);
+    return pst_cli_end_stdout();
 }
 
 const char *pst_cli_count(pst_cli_text_t *t, uint64_t n)
@@ -154,6 +199,16 @@ const char *pst_cli_span(pst_cli_text_t *t, uint64_t s)
     else
         snprintf(t->s, sizeof t->s, "%llus", r);
     return t->s;
+}
+
+#define LEFT_S_MAX (30 * 86400.0)
+#define RATE_MIN 0.01
+
+const char *pst_cli_left(pst_cli_text_t *t, uint64_t jobs, double rate)
+{
+    if (rate < RATE_MIN || (double)jobs / rate > LEFT_S_MAX)
+        return "?";
+    return pst_cli_span(t, (uint64_t)((double)jobs / rate + 0.5));
 }
 
 static uint64_t unit_seconds(const char *unit)

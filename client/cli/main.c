@@ -6,7 +6,7 @@
 /* Every option of every command. */
 typedef enum option_id {
     O_BROKER, O_CONFIG, O_DATA, O_WAIT, O_OUTPUT, O_NAME, O_PRIORITY, O_WINDOW, O_MAX_COST, O_KEY, O_MODEL,
-    O_SKIP_INVALID, O_JSON, O_FOLLOW, O_IN_ORDER, O_ERRORS, O_LIMIT, O_AFTER, O_COUNT,
+    O_TENANT, O_SKIP_INVALID, O_JSON, O_FOLLOW, O_IN_ORDER, O_ERRORS, O_LIMIT, O_AFTER, O_COUNT,
 } option_id_t;
 
 typedef struct option {
@@ -34,6 +34,7 @@ static const option_t options[O_COUNT] = {
     [O_MAX_COST] = {"--max-cost", "USD", "stop when so much is spent", AT(max_cost)},
     [O_KEY] = {"--idempotency-key", "K", "the same key never makes a second batch", AT(key)},
     [O_MODEL] = {"--model", "M", "for lines that name none", AT(model)},
+    [O_TENANT] = {"--tenant", "NAME", "whose it is (else $PENSTOCK_TENANT): tenants share fairly", AT(tenant)},
     [O_SKIP_INVALID] = {"--skip-invalid", NULL, "run the good lines; the bad ones become failed results",
                         AT(skip_invalid)},
     [O_JSON] = {"--json", NULL, "JSON instead of a text for people", AT(json)},
@@ -64,7 +65,8 @@ static const command_t commands[] = {
      .examples = "  penstock up\n"
                  "  penstock up --data /srv/penstock --config /etc/penstock.yaml\n"},
     {.name = "submit", .operands = "FILE|-", .operands_min = 1, .operands_max = 1, .run = pst_cli_submit,
-     .options = {O_WAIT, O_OUTPUT, O_NAME, O_PRIORITY, O_WINDOW, O_MAX_COST, O_KEY, O_MODEL, O_SKIP_INVALID},
+     .options = {O_WAIT, O_OUTPUT, O_NAME, O_PRIORITY, O_WINDOW, O_MAX_COST, O_KEY, O_MODEL, O_TENANT,
+                 O_SKIP_INVALID},
      .summary = "submit a file of requests (OpenAI Batch JSONL); prints the batch's id",
      .examples = "  penstock submit requests.jsonl\n"
                  "  penstock submit requests.jsonl --output results.jsonl\n"
@@ -91,6 +93,11 @@ static const command_t commands[] = {
      .summary = "stop what has not been sent, keep what is done", .examples = "  penstock cancel " ID "\n"},
     {.name = "delete", .operands = "ID", .operands_min = 1, .operands_max = 1, .run = pst_cli_delete,
      .summary = "forget an ended batch and its results", .examples = "  penstock delete " ID "\n"},
+    {.name = "top", .operands = "", .run = pst_cli_top, .options = {O_JSON},
+     .summary = "live view of the cluster: providers, endpoints, limits, batches; q ends it",
+     .examples = "  penstock top\n"
+                 "  penstock top --json\n"
+                 "  penstock top | less -S      (not on a terminal: one table)\n"},
     {.name = "check", .operands = "", .run = pst_cli_check,
      .summary = "read the configuration, say what is wrong, or print what it gives",
      .examples = "  penstock check --config penstock.yaml\n"},

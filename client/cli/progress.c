@@ -1,7 +1,6 @@
 #include "cli/progress.h"
 
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,7 +11,6 @@
 #define REDRAW (250 * PST_MS)
 #define LINE_EVERY (5 * PST_SEC)
 #define SAMPLE (500 * PST_MS)
-#define COLUMNS_DEFAULT 80
 #define BAR_MAX 30
 
 static bool drawn; /* a bar stands in the terminal's last line */
@@ -27,15 +25,8 @@ void pst_progress_clear(void)
 
 void pst_progress_init(pst_progress_t *p)
 {
-    const char *term = getenv("TERM");
-    *p = (pst_progress_t){.rate = -1};
-    p->tty = isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
+    *p = (pst_progress_t){.rate = -1, .tty = pst_cli_is_terminal(STDERR_FILENO)};
     p->shown = p->tty ? 0 : pst_clock_mono();
-}
-
-static uint64_t done_of(const pst_batch_t *b)
-{
-    return b->completed + b->failed + b->expired + b->cancelled;
 }
 
 static uint64_t failed_of(const pst_batch_t *b)
@@ -57,32 +48,19 @@ static void sample(pst_progress_t *p, uint64_t done, pst_ns_t now)
     p->done = done;
 }
 
-static const char *left_text(const pst_progress_t *p, const pst_batch_t *b, pst_cli_text_t *t)
-{
-    uint64_t left = b->jobs - PST_MIN(done_of(b), b->jobs);
-    if (p->rate < 0.01 || (double)left / p->rate > 30 * 86400.0)
-        return "?";
-    return pst_cli_span(t, (uint64_t)((double)left / p->rate + 0.5));
-}
-
 /* Why nothing runs, if nothing does. */
 static const pst_parked_line_t *obstacle(const pst_batch_t *b)
 {
     return b->running == 0 && b->parked_n > 0 ? &b->parked[0] : NULL;
 }
 
-static int columns(void)
-{
-    struct winsize w;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : COLUMNS_DEFAULT;
-}
-
 static int put_facts(char *to, size_t room, const pst_progress_t *p, const pst_batch_t *b)
 {
     pst_cli_text_t done, jobs, rate, left, cost, failed;
-    int n = snprintf(to, room, "%s/%s  %s/s  ETA %s  %s", pst_cli_count(&done, done_of(b)),
+    int n = snprintf(to, room, "%s/%s  %s/s  ETA %s  %s", pst_cli_count(&done, pst_cli_done(b)),
                      pst_cli_count(&jobs, b->jobs), pst_cli_count(&rate, p->rate > 0 ? (uint64_t)(p->rate + 0.5) : 0),
-                     left_text(p, b, &left), pst_cli_usd(&cost, b->cost_usd));
+                     pst_cli_left(&left, b->jobs - PST_MIN(pst_cli_done(b), b->jobs), p->rate),
+                     pst_cli_usd(&cost, b->cost_usd));
     if (failed_of(b) && (size_t)n < room)
         n += snprintf(to + n, room - (size_t)n, "  %s failed", pst_cli_count(&failed, failed_of(b)));
     const pst_parked_line_t *o = obstacle(b);
@@ -95,11 +73,13 @@ static void draw(const pst_progress_t *p, const pst_batch_t *b)
 {
     char facts[256];
     int n = put_facts(facts, sizeof facts, p, b);
-    int width = columns() - 1;
+    int rows, width;
+    pst_cli_screen(STDERR_FILENO, &rows, &width);
+    width--;
     int bar = PST_MIN(width - n - 3, BAR_MAX);
     fputs("\r\033[K", stderr);
     if (bar >= 8) {
-        int full = b->jobs ? (int)((double)done_of(b) / (double)b->jobs * bar) : 0;
+        int full = b->jobs ? (int)((double)pst_cli_done(b) / (double)b->jobs * bar) : 0;
         fputc('[', stderr);
         for (int i = 0; i < bar; i++)
             fputc(i < full ? '#' : '.', stderr);
@@ -112,7 +92,7 @@ static void draw(const pst_progress_t *p, const pst_batch_t *b)
 
 void pst_progress_show(pst_progress_t *p, const pst_batch_t *b, pst_ns_t now)
 {
-    sample(p, done_of(b), now);
+    sample(p, pst_cli_done(b), now);
     if (pst_ns_since(now, p->shown) < (p->tty ? REDRAW : LINE_EVERY))
         return;
     p->shown = now;

@@ -36,6 +36,7 @@ static int read_options(const pst_cli_args_t *a, pst_submit_opts_t *o)
     *o = (pst_submit_opts_t){.name = a->name,
                              .idempotency_key = a->key,
                              .model = a->model,
+                             .tenant = a->tenant ? a->tenant : getenv("PENSTOCK_TENANT"),
                              .skip_invalid = a->skip_invalid};
     if (a->priority && !parse_priority(a->priority, &o->priority))
         return pst_cli_fail(EXIT_USAGE, "--priority %s is not known: use low, normal or high", a->priority);

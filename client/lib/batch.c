@@ -40,6 +40,7 @@ static bool put_endpoints(pst_arena_t *a, const pst_batch_info_t *i, pst_batch_t
                                      .rate_limited = e->rate_limited,
                                      .retried = e->retried,
                                      .input_tokens = e->input_tokens,
+                                     .cached_tokens = e->cached_tokens,
                                      .output_tokens = e->output_tokens,
                                      .cost_usd = pst_usd(e->cost_nano),
                                      .latency_p50_ms = e->p50_ms,
@@ -108,7 +109,9 @@ static pst_err_t copy_info(const pst_batch_info_t *i, pst_batch_t *ret)
     b.memory = a;
     b.name = put_text(a, i->name);
     b.metadata = put_text(a, i->metadata);
-    if (!b.name || !b.metadata || !put_causes(a, i, &b) || !put_endpoints(a, i, &b) || !put_parked(a, i, &b)) {
+    b.tenant = put_text(a, i->tenant);
+    bool texts = b.name && b.metadata && b.tenant;
+    if (!texts || !put_causes(a, i, &b) || !put_endpoints(a, i, &b) || !put_parked(a, i, &b)) {
         pst_batch_release(&b);
         return PST_E_NOMEM;
     }
@@ -125,12 +128,6 @@ void pst_batch_release(pst_batch_t *b)
     memset(b, 0, sizeof *b);
 }
 
-static pst_err_t no_answer(pst_client_t *c)
-{
-    return pst_errf(&c->words, PST_E_MALFORMED,
-                    "the broker gave an answer that is none: use the penstock of its release");
-}
-
 static pst_err_t ask_about(pst_client_t *c, pst_msg_type_t type, const pst_id_t *batch, pst_reply_t **ret)
 {
     pst_msg_t m = {.type = (uint8_t)type};
@@ -145,7 +142,7 @@ pst_err_t pst_batch_get(pst_client_t *c, const pst_id_t *batch, pst_batch_t *ret
     if (e)
         return e;
     const pst_msg_t *m = pst_reply_msg(r);
-    e = m->type == PST_MSG_BATCH ? copy_info(&m->u.batch.info, ret) : no_answer(c);
+    e = m->type == PST_MSG_BATCH ? copy_info(&m->u.batch.info, ret) : pst_client_no_answer(c);
     pst_reply_destroy(&r);
     return e;
 }
@@ -178,7 +175,7 @@ pst_err_t pst_batch_list(pst_client_t *c, const pst_id_t *after, uint32_t limit,
     if (e)
         return e;
     const pst_msg_t *in = pst_reply_msg(r);
-    e = in->type == PST_MSG_BATCHES ? copy_list(&in->u.batches, ret) : no_answer(c);
+    e = in->type == PST_MSG_BATCHES ? copy_list(&in->u.batches, ret) : pst_client_no_answer(c);
     pst_reply_destroy(&r);
     return e;
 }
@@ -210,27 +207,6 @@ pst_err_t pst_batch_delete(pst_client_t *c, const pst_id_t *batch)
 }
 
 /* JSON. */
-
-static void put_str(pst_buf_t *b, const char *key, const char *value)
-{
-    pst_json_put_key(b, key);
-    if (value)
-        pst_json_put_str(b, pst_view_str(value));
-    else
-        pst_buf_puts(b, "null");
-}
-
-static void put_num(pst_buf_t *b, const char *key, uint64_t value)
-{
-    pst_json_put_key(b, key);
-    pst_text_uint(b, value);
-}
-
-static void put_cost(pst_buf_t *b, const char *key, double usd)
-{
-    pst_json_put_key(b, key);
-    pst_text_usd(b, (uint64_t)(usd * 1e9 + 0.5));
-}
 
 /* Milliseconds as OpenAI's whole seconds; null for "not yet". */
 static void put_time(pst_buf_t *b, const char *key, uint64_t ms)
@@ -279,14 +255,14 @@ static void put_counts(pst_buf_t *b, const pst_batch_t *x)
 {
     pst_json_put_key(b, "request_counts");
     pst_buf_putc(b, '{');
-    put_num(b, "total", x->jobs);
-    put_num(b, "completed", x->completed);
-    put_num(b, "failed", x->failed);
-    put_num(b, "expired", x->expired);
-    put_num(b, "cancelled", x->cancelled);
-    put_num(b, "queued", x->queued);
-    put_num(b, "running", x->running);
-    put_num(b, "retrying", x->retrying);
+    pst_member_uint(b, "total", x->jobs);
+    pst_member_uint(b, "completed", x->completed);
+    pst_member_uint(b, "failed", x->failed);
+    pst_member_uint(b, "expired", x->expired);
+    pst_member_uint(b, "cancelled", x->cancelled);
+    pst_member_uint(b, "queued", x->queued);
+    pst_member_uint(b, "running", x->running);
+    pst_member_uint(b, "retrying", x->retrying);
     pst_buf_putc(b, '}');
 }
 
@@ -294,12 +270,12 @@ static void put_usage(pst_buf_t *b, const pst_batch_t *x)
 {
     pst_json_put_key(b, "usage");
     pst_buf_putc(b, '{');
-    put_num(b, "input_tokens", x->input_tokens);
+    pst_member_uint(b, "input_tokens", x->input_tokens);
     pst_buf_printf(b, ",\"input_tokens_details\":{\"cached_tokens\":%llu}", (unsigned long long)x->cached_tokens);
-    put_num(b, "output_tokens", x->output_tokens);
+    pst_member_uint(b, "output_tokens", x->output_tokens);
     pst_buf_puts(b, ",\"output_tokens_details\":{\"reasoning_tokens\":0}");
-    put_num(b, "total_tokens", x->input_tokens + x->output_tokens);
-    put_cost(b, "cost_usd", x->cost_usd);
+    pst_member_uint(b, "total_tokens", x->input_tokens + x->output_tokens);
+    pst_member_usd(b, "cost_usd", x->cost_usd);
     pst_buf_putc(b, '}');
 }
 
@@ -317,22 +293,13 @@ static void put_parked_json(pst_buf_t *b, const pst_batch_t *x)
         const pst_parked_line_t *p = &x->parked[i];
         pst_json_put_comma(b);
         pst_buf_putc(b, '{');
-        put_str(b, "provider", p->provider);
-        put_str(b, "model", *p->model ? p->model : NULL);
-        put_str(b, "error_type", p->error_type);
+        pst_member_str(b, "provider", p->provider);
+        pst_member_str(b, "model", *p->model ? p->model : NULL);
+        pst_member_str(b, "error_type", p->error_type);
         put_time(b, "until", p->until_ms);
         pst_buf_putc(b, '}');
     }
     pst_buf_putc(b, ']');
-}
-
-static pst_err_t detach(pst_buf_t *b, char **ret)
-{
-    char *text = pst_buf_detach(b, NULL);
-    if (!text)
-        return PST_E_NOMEM;
-    *ret = text;
-    return PST_OK;
 }
 
 pst_err_t pst_batch_json(const pst_batch_t *x, char **ret)
@@ -340,15 +307,15 @@ pst_err_t pst_batch_json(const pst_batch_t *x, char **ret)
     pst_buf_t b;
     pst_buf_init(&b, 0);
     pst_buf_putc(&b, '{');
-    put_str(&b, "id", x->id);
-    put_str(&b, "object", "batch");
-    put_str(&b, "endpoint", pst_url_text(PST_URL_CHAT));
-    put_str(&b, "errors", NULL);
-    put_str(&b, "input_file_id", NULL);
+    pst_member_str(&b, "id", x->id);
+    pst_member_str(&b, "object", "batch");
+    pst_member_str(&b, "endpoint", pst_url_text(PST_URL_CHAT));
+    pst_member_str(&b, "errors", NULL);
+    pst_member_str(&b, "input_file_id", NULL);
     put_window(&b, x->window_s);
-    put_str(&b, "status", x->status);
+    pst_member_str(&b, "status", x->status);
     put_output_file(&b, x);
-    put_str(&b, "error_file_id", NULL);
+    pst_member_str(&b, "error_file_id", NULL);
     put_time(&b, "created_at", x->created_ms);
     put_time(&b, "in_progress_at", x->accepted_ms);
     put_time(&b, "expires_at", x->expires_ms);
@@ -361,13 +328,15 @@ pst_err_t pst_batch_json(const pst_batch_t *x, char **ret)
     put_counts(&b, x);
     put_usage(&b, x);
     put_metadata(&b, x);
-    put_str(&b, "name", *x->name ? x->name : NULL);
-    put_str(&b, "priority", x->priority);
+    pst_member_str(&b, "name", *x->name ? x->name : NULL);
+    if (*x->tenant)
+        pst_member_str(&b, "tenant", x->tenant);
+    pst_member_str(&b, "priority", x->priority);
     if (x->max_cost_usd > 0)
-        put_cost(&b, "max_cost_usd", x->max_cost_usd);
+        pst_member_usd(&b, "max_cost_usd", x->max_cost_usd);
     put_parked_json(&b, x);
     pst_buf_putc(&b, '}');
-    return detach(&b, ret);
+    return pst_text_give(&b, ret);
 }
 
 static void put_causes_json(pst_buf_t *b, const pst_batch_t *x)
@@ -375,7 +344,7 @@ static void put_causes_json(pst_buf_t *b, const pst_batch_t *x)
     pst_json_put_key(b, "causes");
     pst_buf_putc(b, '{');
     for (size_t i = 0; i < x->causes_n; i++)
-        put_num(b, x->causes[i].error_type, x->causes[i].n);
+        pst_member_uint(b, x->causes[i].error_type, x->causes[i].n);
     pst_buf_putc(b, '}');
 }
 
@@ -383,17 +352,18 @@ static void put_endpoint_json(pst_buf_t *b, const pst_endpoint_line_t *e)
 {
     pst_json_put_comma(b);
     pst_buf_putc(b, '{');
-    put_str(b, "provider", e->provider);
-    put_str(b, "model", e->model);
-    put_num(b, "calls", e->calls);
-    put_num(b, "completed", e->completed);
-    put_num(b, "rate_limited", e->rate_limited);
-    put_num(b, "retried", e->retried);
-    put_num(b, "input_tokens", e->input_tokens);
-    put_num(b, "output_tokens", e->output_tokens);
-    put_cost(b, "cost_usd", e->cost_usd);
-    put_num(b, "latency_p50_ms", e->latency_p50_ms);
-    put_num(b, "latency_p95_ms", e->latency_p95_ms);
+    pst_member_str(b, "provider", e->provider);
+    pst_member_str(b, "model", e->model);
+    pst_member_uint(b, "calls", e->calls);
+    pst_member_uint(b, "completed", e->completed);
+    pst_member_uint(b, "rate_limited", e->rate_limited);
+    pst_member_uint(b, "retried", e->retried);
+    pst_member_uint(b, "input_tokens", e->input_tokens);
+    pst_member_uint(b, "cached_tokens", e->cached_tokens);
+    pst_member_uint(b, "output_tokens", e->output_tokens);
+    pst_member_usd(b, "cost_usd", e->cost_usd);
+    pst_member_uint(b, "latency_p50_ms", e->latency_p50_ms);
+    pst_member_uint(b, "latency_p95_ms", e->latency_p95_ms);
     pst_buf_putc(b, '}');
 }
 
@@ -402,18 +372,19 @@ pst_err_t pst_batch_receipt_json(const pst_batch_t *x, char **ret)
     pst_buf_t b;
     pst_buf_init(&b, 0);
     pst_buf_putc(&b, '{');
-    put_str(&b, "id", x->id);
-    put_str(&b, "status", x->status);
-    put_num(&b, "jobs", x->jobs);
-    put_num(&b, "results", x->completed + x->failed + x->expired + x->cancelled);
-    put_num(&b, "completed", x->completed);
-    put_num(&b, "failed", x->failed);
-    put_num(&b, "expired", x->expired);
-    put_num(&b, "cancelled", x->cancelled);
+    pst_member_str(&b, "id", x->id);
+    pst_member_str(&b, "status", x->status);
+    pst_member_uint(&b, "jobs", x->jobs);
+    pst_member_uint(&b, "results", x->completed + x->failed + x->expired + x->cancelled);
+    pst_member_uint(&b, "completed", x->completed);
+    pst_member_uint(&b, "failed", x->failed);
+    pst_member_uint(&b, "expired", x->expired);
+    pst_member_uint(&b, "cancelled", x->cancelled);
     put_causes_json(&b, x);
-    put_cost(&b, "cost_usd", x->cost_usd);
-    put_num(&b, "input_tokens", x->input_tokens);
-    put_num(&b, "output_tokens", x->output_tokens);
+    pst_member_usd(&b, "cost_usd", x->cost_usd);
+    pst_member_uint(&b, "input_tokens", x->input_tokens);
+    pst_member_uint(&b, "cached_tokens", x->cached_tokens);
+    pst_member_uint(&b, "output_tokens", x->output_tokens);
     put_time(&b, "started_at", x->accepted_ms);
     put_time(&b, "ended_at", x->ended_ms);
     pst_json_put_key(&b, "endpoints");
@@ -421,5 +392,5 @@ pst_err_t pst_batch_receipt_json(const pst_batch_t *x, char **ret)
     for (size_t i = 0; i < x->endpoints_n; i++)
         put_endpoint_json(&b, &x->endpoints[i]);
     pst_buf_puts(&b, "]}");
-    return detach(&b, ret);
+    return pst_text_give(&b, ret);
 }

@@ -9,8 +9,6 @@
 #define MEDIA_TOKENS 1000    /* an image, a sound or a file whose size is not known */
 #define JSON_BYTES_TOKEN 4   /* schemas and tool calls */
 #define DEPTH_MAX 6          /* message, parts, part, nested content */
-#define PREFIX_BYTES_MIN 1024 /* of a lone message: a shorter beginning is in no provider's cache */
-#define PREFIX_BYTES_MAX 4096
 #define FIRST_BYTES_MAX ((size_t)64 << 10) /* of a first message that is remembered */
 
 static const struct {
@@ -129,12 +127,6 @@ static void count_value(count_t *c, uint32_t t, unsigned depth)
             count_member(c, k, depth - 1);
 }
 
-static uint64_t hash_of(pst_view_t v)
-{
-    uint64_t h = XXH3_64bits(v.p, v.n);
-    return h + (h == 0);
-}
-
 /* What is known of message t, the first of several. */
 static const pst_body_first_t *look_at_first(const pst_body_t *b, uint32_t t)
 {
@@ -144,7 +136,6 @@ static const pst_body_first_t *look_at_first(const pst_body_t *b, uint32_t t)
         return f;
     count_t c = {.json = b->json, .cache = &b->memory->tokens};
     count_value(&c, t, DEPTH_MAX - 1);
-    f->hash = hash_of(raw);
     f->milli = c.milli;
     f->images = c.images;
     pst_buf_clear(&f->raw);
@@ -244,20 +235,68 @@ uint32_t pst_body_params(const pst_body_t *b)
     return p;
 }
 
-/* Tools stand before messages in every provider's cache, so they are part of what is shared. */
-uint64_t pst_body_prefix(const pst_body_t *b)
+/* The beginning of a prompt: its first bytes, up to as many as are asked for. */
+typedef struct beginning {
+    size_t left;
+    uint64_t hash;
+} beginning_t;
+
+static void take_beginning(beginning_t *b, pst_view_t part)
 {
+    size_t n = PST_MIN(part.n, b->left);
+    b->left -= n;
+    if (n > 0)
+        b->hash = XXH3_64bits_withSeed(part.p, n, b->hash);
+}
+
+static bool is_system(const pst_json_t *j, uint32_t message)
+{
+    pst_view_t role = pst_json_raw(j, pst_json_get(j, message, "role"));
+    return pst_view_eqs(role, "\"system\"") || pst_view_eqs(role, "\"developer\"");
+}
+
+/* Of a list, from item t on. */
+static pst_view_t rest_of(const pst_json_t *j, uint32_t list, uint32_t t)
+{
+    return t == PST_JSON_NONE ? pst_view(NULL, 0)
+                              : pst_view(j->text.p + j->tok[t].start, j->tok[list].end - j->tok[t].start);
+}
+
+/* The parts of a prompt in the order in which providers read them: what the jobs of one task have in common, tools and
+ * the system prompt, however it is given; then messages, which begin to differ somewhere. */
+enum { TOOLS, SYSTEM, MESSAGES, PARTS };
+
+static void parts_of(const pst_body_t *b, pst_view_t part[PARTS])
+{
+    static const uint8_t fields[] = {PST_BODY_MESSAGES, PST_BODY_INPUT, PST_BODY_PROMPT};
     const pst_json_t *j = b->json;
-    uint32_t list = b->at[PST_BODY_MESSAGES] != PST_JSON_NONE ? b->at[PST_BODY_MESSAGES] : b->at[PST_BODY_INPUT];
-    uint64_t tools = b->at[PST_BODY_TOOLS] != PST_JSON_NONE ? hash_of(pst_json_raw(j, b->at[PST_BODY_TOOLS])) : 0;
-    if (b->at[PST_BODY_INSTRUCTIONS] != PST_JSON_NONE)
-        return hash_of(pst_json_raw(j, b->at[PST_BODY_INSTRUCTIONS])) ^ tools;
-    if (!pst_json_is(j, list, PST_JSON_ARRAY) || j->tok[list].count == 0)
-        return tools;
-    if (j->tok[list].count > 1)
-        return look_at_first(b, pst_json_first(j, list))->hash ^ tools;
-    pst_view_t first = pst_json_raw(j, pst_json_first(j, list));
-    if (first.n < PREFIX_BYTES_MIN)
-        return tools;
-    return hash_of(pst_view(first.p, PST_MIN(first.n, PREFIX_BYTES_MAX))) ^ tools;
+    uint32_t prompt = PST_JSON_NONE, system = b->at[PST_BODY_INSTRUCTIONS];
+    for (size_t i = 0; i < PST_COUNT(fields) && prompt == PST_JSON_NONE; i++)
+        prompt = b->at[fields[i]];
+    part[MESSAGES] = pst_json_raw(j, prompt);
+    if (pst_json_is(j, prompt, PST_JSON_ARRAY)) {
+        uint32_t first = pst_json_first(j, prompt);
+        if (system == PST_JSON_NONE && is_system(j, first)) {
+            system = first;
+            first = pst_json_after(j, prompt, first);
+        }
+        part[MESSAGES] = rest_of(j, prompt, first);
+    }
+    part[TOOLS] = pst_json_raw(j, b->at[PST_BODY_TOOLS]);
+    part[SYSTEM] = pst_json_raw(j, system);
+}
+
+/* Where messages begin to differ nobody knows: in long ones behind max, or the beginning is not theirs alone; in
+ * shorter ones before their end, so that of these no more is taken than makes a beginning worth keeping. */
+uint64_t pst_body_prefix(const pst_body_t *b, size_t min, size_t max)
+{
+    pst_view_t part[PARTS];
+    parts_of(b, part);
+    size_t common = part[TOOLS].n + part[SYSTEM].n, all = common + part[MESSAGES].n;
+    if (all < min)
+        return 0;
+    beginning_t begin = {.left = common >= min ? PST_MIN(common, max) : all >= max ? max : min};
+    for (unsigned i = 0; i < PARTS; i++)
+        take_beginning(&begin, part[i]);
+    return begin.hash + (begin.hash == 0);
 }

@@ -46,7 +46,7 @@ enum {
 /* The first of several messages, and what was made of it: in most batches all bodies begin with the same. */
 typedef struct pst_body_first {
     pst_buf_t raw;               /* empty: nothing is known */
-    uint64_t hash, milli;
+    uint64_t milli;
     bool images;
 } pst_body_first_t;
 
@@ -72,7 +72,8 @@ uint32_t pst_body_input_tokens(const pst_body_t *b, uint32_t *params);
 uint32_t pst_body_output_tokens(const pst_body_t *b);
 /* PST_PARAM_… but for images. */
 uint32_t pst_body_params(const pst_body_t *b);
-/* Jobs of one model with the same value can share a provider's prompt cache; 0: nothing to share. */
-uint64_t pst_body_prefix(const pst_body_t *b);
+/* Jobs of one model with the same value begin alike, so that they can share a provider's prompt cache: a hash of at
+ * most `max` bytes of tools, system prompt and messages.  0: what could be shared is shorter than `min` (1 … max). */
+uint64_t pst_body_prefix(const pst_body_t *b, size_t min, size_t max);
 
 #endif

@@ -11,21 +11,28 @@
 
 static const char *address_of(const pst_client_opts_t *o)
 {
-    if (o && o->broker && *o->broker)
+    if (o->broker && *o->broker)
         return o->broker;
     const char *env = getenv("PENSTOCK_BROKER");
     return env && *env ? env : ADDRESS_DEFAULT;
 }
 
+static uint32_t or_default(uint32_t given, uint32_t def)
+{
+    return given ? given : def;
+}
+
 pst_err_t pst_client_new(const pst_client_opts_t *o, pst_client_t **ret)
 {
-    uint32_t line_max = o && o->line_bytes_max ? o->line_bytes_max : PST_LINE_BYTES_MAX;
+    static const pst_client_opts_t defaults = {0};
+    o = o ? o : &defaults;
     pst_client_t *c = calloc(1, sizeof *c);
     if (!c)
         return PST_E_NOMEM;
-    c->line_bytes_max = PST_MIN(line_max, PST_LINE_BYTES_MAX);
-    uint32_t timeout_ms = o && o->timeout_ms ? o->timeout_ms : TIMEOUT_MS_DEFAULT;
-    pst_err_t e = pst_conn_new(address_of(o), timeout_ms, &c->words, &c->conn);
+    c->line_bytes_max = PST_MIN(or_default(o->line_bytes_max, PST_LINE_BYTES_MAX), PST_LINE_BYTES_MAX);
+    c->prefix_bytes_max = or_default(o->prefix_bytes_max, PST_PREFIX_BYTES_MAX);
+    c->prefix_bytes_min = PST_MIN(or_default(o->prefix_bytes_min, PST_PREFIX_BYTES_MIN), c->prefix_bytes_max);
+    pst_err_t e = pst_conn_new(address_of(o), or_default(o->timeout_ms, TIMEOUT_MS_DEFAULT), &c->words, &c->conn);
     if (e) {
         pst_client_destroy(&c);
         return e;
@@ -53,6 +60,12 @@ const char *pst_client_error(const pst_client_t *c)
 pst_err_t pst_client_hello(pst_client_t *c)
 {
     return pst_conn_hello(c->conn);
+}
+
+pst_err_t pst_client_no_answer(pst_client_t *c)
+{
+    return pst_errf(&c->words, PST_E_MALFORMED,
+                    "the broker gave an answer that is none: use the penstock of its release");
 }
 
 static pst_err_t ask_route(pst_client_t *c, pst_url_t url, pst_view_t route, bool *ret_served)

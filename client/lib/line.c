@@ -8,7 +8,7 @@
 
 void pst_line_reader_init(pst_line_reader_t *r, pst_view_t model)
 {
-    *r = (pst_line_reader_t){.model = model};
+    *r = (pst_line_reader_t){.model = model, .prefix_min = PST_PREFIX_BYTES_MIN, .prefix_max = PST_PREFIX_BYTES_MAX};
     pst_json_init(&r->json);
     pst_arena_init(&r->arena, ARENA_BYTES_MAX);
     pst_buf_init(&r->route, PST_HEADERS_BYTES_MAX);
@@ -166,7 +166,7 @@ static pst_err_t read_body(pst_line_reader_t *r, uint32_t t, pst_line_job_t *ret
     uint32_t params = pst_body_params(&body);
     ret->input_tokens = pst_body_input_tokens(&body, &params);
     ret->output_tokens = pst_body_output_tokens(&body);
-    ret->prefix = pst_body_prefix(&body);
+    ret->prefix = pst_body_prefix(&body, r->prefix_min, r->prefix_max);
     ret->body = pst_json_raw(&r->json, t);
     return read_route(r, &body, params, ret, f);
 }

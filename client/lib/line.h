@@ -37,6 +37,7 @@ typedef struct pst_line_reader {
     size_t route_name;           /* bytes of the model's name without its suffix */
     pst_body_memory_t memory;
     pst_view_t model;            /* for lines that name none; empty: none.  Borrowed */
+    uint32_t prefix_min, prefix_max; /* bytes, as pst_body_prefix takes them; from limits.h unless changed */
 } pst_line_reader_t;
 
 void pst_line_reader_init(pst_line_reader_t *r, pst_view_t model);

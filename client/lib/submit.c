@@ -13,7 +13,7 @@ struct pst_submit {
     pst_client_t *client;
     pst_id_t batch;
     /* options */
-    char *name, *key, *model, *metadata;
+    char *name, *key, *model, *metadata, *tenant;
     uint8_t priority;
     uint64_t window_s, max_cost_nano;
     bool skip_invalid;
@@ -64,8 +64,8 @@ static bool is_object(const char *text)
 static pst_err_t check_opts(pst_client_t *c, const pst_submit_opts_t *o)
 {
     if (longer(o->name, PST_NAME_BYTES_MAX) || longer(o->idempotency_key, PST_NAME_BYTES_MAX) ||
-        longer(o->model, PST_NAME_BYTES_MAX))
-        return invalid(c, "name, idempotency key and model may have 256 bytes each: shorten it");
+        longer(o->model, PST_NAME_BYTES_MAX) || longer(o->tenant, PST_NAME_BYTES_MAX))
+        return invalid(c, "name, tenant, idempotency key and model may have 256 bytes each: shorten it");
     if (longer(o->metadata, PST_METADATA_BYTES_MAX) || (o->metadata && *o->metadata && !is_object(o->metadata)))
         return invalid(c, "metadata must be a JSON object of at most 16 KiB");
     if (o->priority < -1 || o->priority > 1)
@@ -90,6 +90,7 @@ static bool copy_opts(pst_submit_t *s, const pst_submit_opts_t *o)
     s->key = copy(o->idempotency_key, &ok);
     s->model = copy(o->model, &ok);
     s->metadata = copy(o->metadata, &ok);
+    s->tenant = copy(o->tenant, &ok);
     s->priority = (uint8_t)(PST_PRIORITY_NORMAL + o->priority);
     s->window_s = o->window_s;
     /* A budget too small for a thousand-millionth of a dollar is still one: 0 would mean none. */
@@ -114,7 +115,8 @@ static pst_msg_t open_msg(const pst_submit_t *s)
                                 .window_s = s->window_s,
                                 .max_cost_nano = s->max_cost_nano,
                                 .idempotency_key = pst_view_str(s->key),
-                                .metadata = pst_view_str(s->metadata)};
+                                .metadata = pst_view_str(s->metadata),
+                                .tenant = pst_view_str(s->tenant)};
     return m;
 }
 
@@ -132,7 +134,7 @@ static pst_err_t open_by_key(pst_submit_t *s, bool *ret_known)
         s->known = *ret_known = in->u.done.accepted;
         s->open = !s->known;
     } else {
-        e = pst_errf(WORDS(s), PST_E_MALFORMED, "the broker gave an answer that is none");
+        e = pst_client_no_answer(s->client);
     }
     pst_reply_destroy(&r);
     return e;
@@ -181,6 +183,8 @@ pst_err_t pst_submit_begin(pst_client_t *c, const pst_submit_opts_t *o, pst_subm
     choose_id(s);
     pst_buf_init(&s->partial, c->line_bytes_max + LINE_EXTRA);
     pst_line_reader_init(&s->reader, pst_view_str(s->model));
+    s->reader.prefix_min = c->prefix_bytes_min;
+    s->reader.prefix_max = c->prefix_bytes_max;
     pst_dedupe_init(&s->ids, pst_random_u64());
     if (!ok || pst_packer_new(send_pack, s, &s->packer) != PST_OK)
         e = pst_errf(&c->words, PST_E_NOMEM, "out of memory");
@@ -513,5 +517,6 @@ void pst_submit_destroy(pst_submit_t **ps)
     free(s->key);
     free(s->model);
     free(s->metadata);
+    free(s->tenant);
     free(s);
 }

@@ -1,5 +1,7 @@
 #include "lib/text.h"
 
+#include "base/json.h"
+
 #define UINT64_DIGITS 20
 #define NANO 1000000000u
 
@@ -27,4 +29,34 @@ void pst_text_usd(pst_buf_t *b, uint64_t nano)
     while (digits[n - 1] == '0')
         n--;
     pst_buf_put(b, digits, n);
+}
+
+void pst_member_str(pst_buf_t *b, const char *key, const char *value)
+{
+    pst_json_put_key(b, key);
+    if (value)
+        pst_json_put_str(b, pst_view_str(value));
+    else
+        pst_buf_puts(b, "null");
+}
+
+void pst_member_uint(pst_buf_t *b, const char *key, uint64_t value)
+{
+    pst_json_put_key(b, key);
+    pst_text_uint(b, value);
+}
+
+void pst_member_usd(pst_buf_t *b, const char *key, double usd)
+{
+    pst_json_put_key(b, key);
+    pst_text_usd(b, (uint64_t)(usd * NANO + 0.5));
+}
+
+pst_err_t pst_text_give(pst_buf_t *b, char **ret)
+{
+    char *text = pst_buf_detach(b, NULL);
+    if (!text)
+        return PST_E_NOMEM;
+    *ret = text;
+    return PST_OK;
 }

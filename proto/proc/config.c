@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "penstock/limits.h"
 #include "proc/config_file.h"
 #include "proc/config_keys.h"
 #include "proc/config_value.h"
@@ -445,6 +446,8 @@ static void set_defaults(pst_config_t *c)
     c->broker_metrics = "127.0.0.1:7709";
     c->gateway_listen = "127.0.0.1:7700";
     c->line_bytes_max = LINE_BYTES_DEFAULT;
+    c->prefix_bytes_max = PST_PREFIX_BYTES_MAX;
+    c->prefix_bytes_min = PST_PREFIX_BYTES_MIN;
 }
 
 static const pst_yaml_t *read_yaml(merge_t *m, pst_view_t text, const char *file)
@@ -505,6 +508,11 @@ static void check_whole(merge_t *m, const pst_yaml_t *root)
     if (broker && strcmp(c->broker_clients, c->broker_workers) == 0)
         pst_reader_fail(&m->reader, broker,
                         "broker.clients and broker.workers are one address: give each its own");
+    const pst_yaml_t *prefix_min = pst_config_value(pst_config_value(root, "input"), "prefix_min");
+    if (prefix_min && c->prefix_bytes_min > c->prefix_bytes_max)
+        pst_reader_fail(&m->reader, prefix_min,
+                        "input.prefix_min is more than input.prefix_max: write no more than that, or "
+                        "raise it");
 }
 
 static void read_user(merge_t *m, pst_view_t text, const char *file, pst_arena_t *keep)

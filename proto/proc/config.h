@@ -66,6 +66,7 @@ typedef struct pst_config_endpoint {
     bool parameters_given; /* else all of them */
     uint32_t flags;        /* PST_EP_…, the provider's included */
     pst_limits_t limits;   /* of this model at this provider */
+    bool caches_prompts;   /* it caches prompts that begin alike */
 } pst_config_endpoint_t;
 
 typedef struct pst_config_model {
@@ -86,6 +87,8 @@ typedef struct pst_config {
     const char **gateway_keys;   /* references, as key_ref; for pst_config_secret */
     uint32_t gateway_keys_n;
     uint32_t line_bytes_max;     /* input.line_max, default 32 MiB */
+    uint32_t prefix_bytes_max;   /* input.prefix_max, default 32 KiB */
+    uint32_t prefix_bytes_min;   /* input.prefix_min, default 4 KiB */
     pst_config_provider_t *providers;
     uint32_t providers_n;
     pst_config_endpoint_t *endpoints;

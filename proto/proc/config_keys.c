@@ -645,6 +645,9 @@ static const entry_t endpoint_keys[] = {
     {.name = "options", .read = read_options, .type = "a list of options", AT(pst_config_endpoint_t, flags),
      .help = "beside the provider's"},
     {.name = "limits", MAP(pst_config_endpoint_t, limits, limits_section), .help = "of this model there"},
+    {.name = "caches_prompts", .read = read_bool, .type = "true or false", AT(pst_config_endpoint_t, caches_prompts),
+     .help = "the provider caches prompts that begin alike: jobs of a batch with the same beginning are sent here "
+             "together, the first alone; default false"},
 };
 const pst_section_t pst_section_endpoint = SECTION(endpoint_keys);
 
@@ -679,6 +682,11 @@ static const pst_section_t gateway_section = SECTION(gateway_keys);
 static const entry_t input_keys[] = {
     {.name = "line_max", SIZE(pst_config_t, line_bytes_max, 1u << 10, PST_LINE_BYTES_MAX),
      .help = "the longest line of an input file; default 32mb"},
+    {.name = "prefix_max", SIZE(pst_config_t, prefix_bytes_max, 64, PST_LINE_BYTES_MAX),
+     .help = "so much of two prompts alike is the same beginning (caches_prompts); default 32kb"},
+    {.name = "prefix_min", SIZE(pst_config_t, prefix_bytes_min, 64, PST_LINE_BYTES_MAX),
+     .help = "a shorter beginning is not worth keeping together; default 4kb, for most providers cache nothing below "
+             "1,024 tokens"},
 };
 static const pst_section_t input_section = SECTION(input_keys);
 

@@ -3,7 +3,7 @@
 #include "wire/tree.h"
 
 #define FIELDS 29
-#define STATS_FIELDS 10
+#define STATS_FIELDS 11
 #define PARKED_FIELDS 3
 #define CAUSES_MAX 256
 
@@ -20,6 +20,7 @@ static void put_stats(msgpack_packer *k, const pst_endpoint_stats_t *s)
     pst_put_uint(k, s->cost_nano);
     pst_put_uint(k, s->p50_ms);
     pst_put_uint(k, s->p95_ms);
+    pst_put_uint(k, s->cached_tokens);
 }
 
 static void put_lists(msgpack_packer *k, const pst_batch_info_t *b)
@@ -97,6 +98,7 @@ static void read_stats(pst_fields_t *f, pst_endpoint_stats_t *s)
     s->cost_nano = pst_field_uint(f, UINT64_MAX);
     s->p50_ms = pst_field_u32(f);
     s->p95_ms = pst_field_u32(f);
+    s->cached_tokens = pst_field_uint_if_any(f, UINT64_MAX);
 }
 
 static void read_lists(pst_fields_t *f, pst_arena_t *a, pst_batch_info_t *b)

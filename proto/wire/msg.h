@@ -312,6 +312,7 @@ typedef struct pst_endpoint_stats {
     uint64_t calls, completed, rate_limited, retried;
     uint64_t input_tokens, output_tokens, cost_nano;
     uint32_t p50_ms, p95_ms;
+    uint64_t cached_tokens;      /* of the input; a later field, else 0 */
 } pst_endpoint_stats_t;
 
 typedef struct pst_parked { /* why jobs of the batch wait */

@@ -4,7 +4,7 @@
 
 /* The largest message read this way is a BATCH: its endpoints, parked ones and causes. */
 #define VALUES_MAX (32u << 10)
-_Static_assert(VALUES_MAX >= 64 + PST_STATUS_ENDPOINTS_MAX * (13 + 6) + 256 * 3,
+_Static_assert(VALUES_MAX >= 64 + PST_STATUS_ENDPOINTS_MAX * (14 + 6) + 256 * 3,
                "a full BATCH must fit");
 
 static pst_err_t parse(pst_tree_t *t, pst_view_t bytes, bool floats, msgpack_object *ret)
@@ -110,6 +110,11 @@ pst_view_t pst_field_str(pst_fields_t *f, size_t max)
 pst_view_t pst_field_str_if_any(pst_fields_t *f, size_t max)
 {
     return f->n ? pst_field_str(f, max) : pst_view("", 0);
+}
+
+uint64_t pst_field_uint_if_any(pst_fields_t *f, uint64_t max)
+{
+    return f->n ? pst_field_uint(f, max) : 0;
 }
 
 pst_view_t pst_field_bin(pst_fields_t *f, size_t max)

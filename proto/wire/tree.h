@@ -36,8 +36,9 @@ uint64_t pst_field_uint(pst_fields_t *f, uint64_t max);
 uint32_t pst_field_u32(pst_fields_t *f);
 bool pst_field_bool(pst_fields_t *f);
 pst_view_t pst_field_str(pst_fields_t *f, size_t max);
-/* The same of a field that came later; an empty text from who does not know it. */
+/* The same of fields that came later; an empty text, or 0, from who does not know them. */
 pst_view_t pst_field_str_if_any(pst_fields_t *f, size_t max);
+uint64_t pst_field_uint_if_any(pst_fields_t *f, uint64_t max);
 pst_view_t pst_field_bin(pst_fields_t *f, size_t max);
 pst_id_t pst_field_id(pst_fields_t *f);
 /* A field that is itself an array. */

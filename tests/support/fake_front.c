@@ -21,7 +21,7 @@ typedef struct stored_pack {
 
 typedef struct batch {
     pst_id_t id;
-    char key[64];
+    char key[64], tenant[64];
     bool accepted;
     stored_pack_t *pack;
     uint32_t packs, jobs;
@@ -130,6 +130,7 @@ static void on_open(fake_front_t *f, const pst_msg_open_t *m)
         b->id = m->batch;
         snprintf(b->key, sizeof b->key, "%.*s", (int)m->idempotency_key.n,
                  m->idempotency_key.n ? m->idempotency_key.p : "");
+        snprintf(b->tenant, sizeof b->tenant, "%.*s", (int)m->tenant.n, m->tenant.n ? m->tenant.p : "");
     }
     done(f, m->req, PST_OK, &b->id, b->accepted);
 }
@@ -263,7 +264,9 @@ static pst_batch_info_t info_of(const batch_t *b)
     return (pst_batch_info_t){.batch = b->id, .status = b->accepted ? PST_BATCH_COMPLETED : PST_BATCH_VALIDATING,
                               .priority = PST_PRIORITY_NORMAL, .created_ms = pst_id_wall_ms(&b->id),
                               .accepted_ms = pst_id_wall_ms(&b->id), .ended_ms = pst_id_wall_ms(&b->id) + 1500,
-                              .jobs = b->jobs, .completed = b->jobs, .cost_nano = 123000ull * b->jobs};
+                              .jobs = b->jobs, .completed = b->jobs, .cost_nano = 123000ull * b->jobs,
+                              .input_tokens = 70, .cached_tokens = 50, .output_tokens = 30,
+                              .tenant = pst_view_str(b->tenant)};
 }
 
 static void on_status(fake_front_t *f, const pst_msg_batch_req_t *m)
@@ -273,9 +276,14 @@ static void on_status(fake_front_t *f, const pst_msg_batch_req_t *m)
         done(f, m->req, PST_E_NOT_FOUND, &m->batch, false);
         return;
     }
+    pst_endpoint_stats_t stats = {.name = {PST_VIEW_LIT("echo"), PST_VIEW_LIT("echo-1")}, .calls = b->jobs,
+                                  .completed = b->jobs, .input_tokens = 70, .cached_tokens = 50, .output_tokens = 30,
+                                  .cost_nano = 123000ull * b->jobs, .p50_ms = 5, .p95_ms = 6};
     pst_msg_t out = {.type = PST_MSG_BATCH};
     out.u.batch.req = m->req;
     out.u.batch.info = info_of(b);
+    out.u.batch.info.endpoints = &stats;
+    out.u.batch.info.endpoints_n = 1;
     post(f, &out);
 }
 
@@ -286,6 +294,33 @@ static void on_list(fake_front_t *f, const pst_msg_list_t *m)
     for (unsigned i = 0; i < f->batches; i++)
         infos[i] = info_of(&f->batch[f->batches - 1 - i]);
     out.u.batches = (pst_msg_batches_t){.req = m->req, .infos = infos, .infos_n = f->batches};
+    post(f, &out);
+}
+
+/* One account whose limits are known from everywhere, with one endpoint that works and one that is parked. */
+static void on_top(fake_front_t *f, const pst_msg_top_t *m)
+{
+    pst_cluster_limit_t account[] = {
+        {.rate = PST_RATE_REQUESTS, .source = PST_LIMIT_CONFIGURED, .limit = 5000, .used = 3120},
+        {.rate = PST_RATE_TOKENS, .source = PST_LIMIT_SAID, .limit = 2000000, .used = 12},
+    };
+    pst_cluster_limit_t model[] = {{.rate = PST_RATE_DAILY, .source = PST_LIMIT_LEARNED, .limit = 900, .used = 899}};
+    pst_cluster_provider_t provider = {.name = PST_VIEW_LIT("sim"), .workers = 2, .in_flight = 7, .room = 93,
+                                       .concurrency = 50, .limits = account, .limits_n = PST_COUNT(account)};
+    pst_cluster_endpoint_t endpoint[] = {
+        {.name = {PST_VIEW_LIT("sim"), PST_VIEW_LIT("good")}, .in_flight = 7, .calls = 10, .completed = 6,
+         .rate_limited = 3, .failed = 1, .input_tokens = 100, .cached_tokens = 40, .output_tokens = 20,
+         .cost_nano = 1500000000, .p50_ms = 830, .tokens_per_s = 55, .uptime_per_mille = 857},
+        {.name = {PST_VIEW_LIT("sim"), PST_VIEW_LIT("gone")}, .concurrency = 4, .uptime_per_mille = 1000,
+         .cause = PST_CAUSE_QUOTA, .until_wall_ms = 1767222030000, .limits = model, .limits_n = PST_COUNT(model)},
+    };
+    pst_msg_t out = {.type = PST_MSG_CLUSTER};
+    out.u.cluster.req = m->req;
+    out.u.cluster.cluster = (pst_cluster_t){
+        .wall_ms = 1767222000000, .uptime_ms = 61000, .workers = 2, .batches = 1, .jobs_queued = 5000000000,
+        .jobs_running = 7, .jobs_waiting = 3, .accepted = 5000000016, .completed = 5, .failed = 1,
+        .cost_nano = 1500000000, .providers = &provider, .providers_n = 1, .endpoints = endpoint,
+        .endpoints_n = PST_COUNT(endpoint)};
     post(f, &out);
 }
 
@@ -334,11 +369,12 @@ static void on_message(fake_front_t *f, const pst_msg_t *m)
     case PST_MSG_LIST: on_list(f, &m->u.list); break;
     case PST_MSG_FETCH: on_fetch(f, &m->u.fetch); break;
     case PST_MSG_GET: on_get(f, &m->u.get); break;
+    case PST_MSG_TOP: on_top(f, &m->u.top); break;
     case PST_MSG_CANCEL:
     case PST_MSG_DELETE: done(f, m->u.batch_req.req, PST_E_STATE, &m->u.batch_req.batch, false); break;
     case PST_MSG_HELLO: case PST_MSG_WELCOME: case PST_MSG_PING: case PST_MSG_BYE: case PST_MSG_REFUSED:
     case PST_MSG_DONE: case PST_MSG_BATCH: case PST_MSG_BATCHES: case PST_MSG_RESULTS: case PST_MSG_JOB:
-    case PST_MSG_TOP: case PST_MSG_CLUSTER: case PST_MSG_CAPACITY: case PST_MSG_OUTCOMES: case PST_MSG_TASKS:
+    case PST_MSG_CLUSTER: case PST_MSG_CAPACITY: case PST_MSG_OUTCOMES: case PST_MSG_TASKS:
     case PST_MSG_REVOKE: case PST_MSG_ACK: break;
     }
 }

@@ -253,28 +253,86 @@ static void token_estimates(void **state)
     assert_int_equal(read_good(BODY("\"max_tokens\":1e30")).output_tokens, 0);
 }
 
+/* The prefix of a job with this body, in which each X stands for so many letters. */
+static uint64_t prefix_of(const char *body, unsigned letters)
+{
+    pst_buf_t line;
+    pst_buf_init(&line, 0);
+    pst_buf_puts(&line, "{\"custom_id\":\"a\",\"body\":{\"model\":\"m\",");
+    for (const char *p = body; *p; p++)
+        for (unsigned i = 0; i < (*p == 'X' ? letters : 1); i++)
+            pst_buf_putc(&line, *p);
+    pst_buf_puts(&line, "}}");
+    pst_line_job_t job;
+    pst_line_fault_t fault;
+    assert_int_equal(pst_line_read(&reader, pst_buf_view(&line), &job, &fault), PST_OK);
+    pst_buf_release(&line);
+    return job.prefix;
+}
+
+#define SAID(role, text) "{\"role\":\"" role "\",\"content\":\"" text "\"}"
+#define KIB(n) ((n) << 10)
+
 static void prefix_is_shared_by_what_begins_alike(void **state)
 {
     (void)state;
-    uint64_t a =
-        read_good(
-            BODY(
-                "\"messages\":[{\"role\":\"system\",\"content\":\"Be kind\"},{\"role\":\"user\",\"content\":\"1\"}]"))
-            .prefix;
-    uint64_t b =
-        read_good(
-            BODY(
-                "\"messages\":[{\"role\":\"system\",\"content\":\"Be kind\"},{\"role\":\"user\",\"content\":\"2\"}]"))
-            .prefix;
-    uint64_t c =
-        read_good(
-            BODY(
-                "\"messages\":[{\"role\":\"system\",\"content\":\"Be curt\"},{\"role\":\"user\",\"content\":\"1\"}]"))
-            .prefix;
-    assert_int_not_equal(a, 0);
-    assert_int_equal(a, b);
-    assert_int_not_equal(a, c);
-    assert_int_equal(read_good(BODY(MESSAGE)).prefix, 0);
+    static const struct {
+        const char *one, *two;
+        unsigned letters;
+        bool alike;
+    } pair[] = {
+        /* a system prompt, however it is given, is the beginning, whatever follows */
+        {"\"messages\":[" SAID("system", "X") "," SAID("user", "1") "]",
+         "\"messages\":[" SAID("system", "X") "," SAID("user", "2") "]", KIB(5), true},
+        {"\"messages\":[" SAID("developer", "X") "," SAID("user", "1X") "]",
+         "\"messages\":[" SAID("developer", "X") "," SAID("user", "2X") "]", KIB(5), true},
+        {"\"messages\":[" SAID("system", "X1") "," SAID("user", "1") "]",
+         "\"messages\":[" SAID("system", "X2") "," SAID("user", "1") "]", KIB(5), false},
+        {"\"messages\":[" SAID("system", "X1") "," SAID("user", "1") "]",
+         "\"messages\":[" SAID("system", "X2") "," SAID("user", "1") "]", KIB(33), true},
+        {"\"instructions\":\"X\",\"input\":\"1\"", "\"instructions\":\"X\",\"input\":\"2\"", KIB(5), true},
+        {"\"tools\":[1],\"instructions\":\"X\"", "\"tools\":[2],\"instructions\":\"X\"", KIB(5), false},
+        {"\"tools\":[\"X\"],\"messages\":[" SAID("user", "1") "]",
+         "\"tools\":[\"X\"],\"messages\":[" SAID("user", "2") "]", KIB(5), true},
+        /* with none, or a short one, messages are, up to somewhere before their end */
+        {"\"messages\":[" SAID("user", "X1") "]", "\"messages\":[" SAID("user", "X2") "]", KIB(5), true},
+        {"\"messages\":[" SAID("user", "1X") "]", "\"messages\":[" SAID("user", "2X") "]", KIB(5), false},
+        {"\"messages\":[" SAID("system", "s") "," SAID("user", "X1") "]",
+         "\"messages\":[" SAID("system", "s") "," SAID("user", "X2") "]", KIB(5), true},
+        {"\"messages\":[" SAID("system", "s") "," SAID("user", "X1") "]",
+         "\"messages\":[" SAID("system", "t") "," SAID("user", "X1") "]", KIB(5), false},
+        {"\"messages\":[" SAID("user", "X") "," SAID("assistant", "X") "," SAID("user", "1") "]",
+         "\"messages\":[" SAID("user", "X") "," SAID("assistant", "X") "," SAID("user", "2") "]", KIB(3), true},
+        {"\"input\":\"X1\"", "\"input\":\"X2\"", KIB(5), true},
+        {"\"prompt\":\"X1\"", "\"prompt\":\"X2\"", KIB(5), true},
+        /* long ones have to be alike for longer */
+        {"\"messages\":[" SAID("user", "X1X") "]", "\"messages\":[" SAID("user", "X2X") "]", KIB(10), true},
+        {"\"messages\":[" SAID("user", "X1X") "]", "\"messages\":[" SAID("user", "X2X") "]", KIB(20), false},
+        {"\"messages\":[" SAID("user", "X1") "]", "\"messages\":[" SAID("user", "X2") "]", KIB(40), true},
+    };
+    for (size_t i = 0; i < PST_COUNT(pair); i++) {
+        uint64_t one = prefix_of(pair[i].one, pair[i].letters), two = prefix_of(pair[i].two, pair[i].letters);
+        if (one == 0 || two == 0 || (one == two) != pair[i].alike)
+            fail_msg("%s, %s: %llx, %llx", pair[i].one, pair[i].two, (unsigned long long)one, (unsigned long long)two);
+    }
+}
+
+static void a_short_beginning_is_none(void **state)
+{
+    (void)state;
+    static const char *const body[] = {
+        MESSAGE, "\"messages\":[]", "\"tools\":[]", "\"input\":[]", "\"prompt\":\"\"", "\"x\":\"X\"",
+        "\"messages\":[" SAID("system", "X") "," SAID("user", "1") "]",
+        "\"tools\":[1],\"instructions\":\"X\",\"input\":[" SAID("user", "1") "]",
+    };
+    for (size_t i = 0; i < PST_COUNT(body); i++)
+        assert_int_equal(prefix_of(body[i], KIB(4) - 200), 0);
+    reader.prefix_min = 500;
+    assert_int_not_equal(prefix_of("\"prompt\":\"X\"", 498), 0);
+    assert_int_equal(prefix_of("\"prompt\":\"X\"", 497), 0);
+    reader.prefix_max = 500;
+    assert_int_equal(prefix_of("\"prompt\":\"X1\"", 499), prefix_of("\"prompt\":\"X2\"", 499));
+    assert_int_not_equal(prefix_of("\"prompt\":\"X1\"", 498), prefix_of("\"prompt\":\"X2\"", 498));
 }
 
 /* The job of a line as a reader gives it that has read no other. */
@@ -386,7 +444,7 @@ static const struct CMUnitTest tests[] = {
     CASE(bad_lines),        CASE(every_cut_of_a_line_is_refused), CASE(custom_id_bounds),
     CASE(models),           CASE(body_is_kept_as_it_stood),       CASE(model_for_lines_without_one),
     CASE(provider_fields),  CASE(params),                         CASE(token_estimates),
-    CASE(prefix_is_shared_by_what_begins_alike), CASE(routes_of_a_row_of_lines),
+    CASE(prefix_is_shared_by_what_begins_alike), CASE(a_short_beginning_is_none), CASE(routes_of_a_row_of_lines),
     CASE(first_messages_of_a_row_of_lines), CASE(first_message_of_any_length),
 };
 

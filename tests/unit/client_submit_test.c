@@ -206,6 +206,10 @@ static void batches(void **state)
     free(json);
     assert_int_equal(pst_batch_receipt_json(&b, &json), PST_OK);
     assert_non_null(strstr(json, "\"jobs\":3,\"results\":3,\"completed\":3,"));
+    assert_non_null(strstr(json, "\"cost_usd\":0.000369,\"input_tokens\":70,\"cached_tokens\":50,\"output_tokens\":30,"));
+    assert_non_null(strstr(json, "\"endpoints\":[{\"provider\":\"echo\",\"model\":\"echo-1\",\"calls\":3,\"completed\":3,"
+                                 "\"rate_limited\":0,\"retried\":0,\"input_tokens\":70,\"cached_tokens\":50,"
+                                 "\"output_tokens\":30,\"cost_usd\":0.000369,"));
     free(json);
     pst_batch_release(&b);
     assert_int_equal(pst_batch_get(client, &none, &b), PST_E_NOT_FOUND);
@@ -214,6 +218,59 @@ static void batches(void **state)
     assert_int_equal(pst_batch_list(client, NULL, 10, &l), PST_OK);
     assert_int_equal(l.n, 1);
     pst_batch_list_release(&l);
+}
+
+static void whose_batch_it_is(void **state)
+{
+    (void)state;
+    static const char *const tenants[] = {"research", "", NULL};
+    for (size_t i = 0; i < PST_COUNT(tenants); i++) {
+        bool is_any = tenants[i] && *tenants[i];
+        pst_submit_opts_t o = {.tenant = tenants[i]};
+        pst_buf_t text;
+        pst_id_t id;
+        pst_batch_t b;
+        char *json = NULL;
+        pst_buf_init(&text, 0);
+        put_line(&text, 0, 5);
+        assert_int_equal(submit_text(&o, pst_buf_view(&text), &id), PST_OK);
+        assert_int_equal(pst_batch_get(client, &id, &b), PST_OK);
+        assert_string_equal(b.tenant, is_any ? tenants[i] : "");
+        assert_int_equal(pst_batch_json(&b, &json), PST_OK);
+        assert_int_equal(strstr(json, "\"tenant\":\"research\"") != NULL, is_any);
+        assert_int_equal(strstr(json, "tenant") != NULL, is_any);
+        free(json);
+        pst_batch_release(&b);
+        pst_buf_release(&text);
+    }
+}
+
+static void cluster_as_json(void **state)
+{
+    (void)state;
+    static const char want[] =
+        "{\"wall_ms\":1767222000000,\"uptime_ms\":61000,\"workers\":2,\"batches\":1,\"jobs_queued\":5000000000,"
+        "\"jobs_running\":7,\"jobs_waiting\":3,\"accepted\":5000000016,\"completed\":5,\"failed\":1,\"cost_usd\":1.5,"
+        "\"providers\":[{\"name\":\"sim\",\"workers\":2,\"in_flight\":7,\"room\":93,\"concurrency\":50,\"limits\":["
+        "{\"rate\":\"requests_per_minute\",\"limit\":5000,\"source\":\"configured\",\"used\":3120},"
+        "{\"rate\":\"tokens_per_minute\",\"limit\":2000000,\"source\":\"headers\",\"used\":12}],"
+        "\"cause\":null,\"until_wall_ms\":0}],"
+        "\"endpoints\":[{\"provider\":\"sim\",\"model\":\"good\",\"in_flight\":7,\"concurrency\":0,\"calls\":10,"
+        "\"completed\":6,\"rate_limited\":3,\"failed\":1,\"input_tokens\":100,\"cached_tokens\":40,"
+        "\"output_tokens\":20,\"cost_usd\":1.5,\"p50_ms\":830,\"tokens_per_s\":55,\"uptime_per_mille\":857,"
+        "\"limits\":[],\"cause\":null,\"until_wall_ms\":0},"
+        "{\"provider\":\"sim\",\"model\":\"gone\",\"in_flight\":0,\"concurrency\":4,\"calls\":0,\"completed\":0,"
+        "\"rate_limited\":0,\"failed\":0,\"input_tokens\":0,\"cached_tokens\":0,\"output_tokens\":0,\"cost_usd\":0,"
+        "\"p50_ms\":0,\"tokens_per_s\":0,\"uptime_per_mille\":1000,\"limits\":["
+        "{\"rate\":\"requests_per_day\",\"limit\":900,\"source\":\"429s\",\"used\":899}],"
+        "\"cause\":\"quota_exceeded\",\"until_wall_ms\":1767222030000}]}";
+    pst_top_t t;
+    char *json = NULL;
+    assert_int_equal(pst_top_get(client, &t), PST_OK);
+    assert_int_equal(pst_top_json(&t, &json), PST_OK);
+    assert_string_equal(json, want);
+    free(json);
+    pst_top_release(&t);
 }
 
 static void idempotency_key(void **state)
@@ -381,7 +438,10 @@ static void empty_input_is_refused(void **state)
 static void wrong_options(void **state)
 {
     (void)state;
-    pst_submit_opts_t o[] = {{.priority = 2}, {.max_cost_usd = -1}, {.metadata = "[1]"}, {.metadata = "{"}};
+    char longer[300] = {0};
+    memset(longer, 'x', sizeof longer - 1);
+    pst_submit_opts_t o[] = {
+        {.priority = 2}, {.max_cost_usd = -1}, {.metadata = "[1]"}, {.metadata = "{"}, {.tenant = longer}};
     for (size_t i = 0; i < PST_COUNT(o); i++) {
         pst_submit_t *s = NULL;
         bool known;
@@ -503,12 +563,12 @@ static void upload_that_is_dropped(void **state)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 static const struct CMUnitTest tests[] = {
     CASE(one_job), CASE(many_jobs), CASE(jobs_of_one_model_ask_once), CASE(cut_anywhere), CASE(job_by_its_parts),
-    CASE(batches), CASE(idempotency_key), CASE(bad_lines_are_named_and_nothing_is_accepted),
-    CASE(unserved_after_a_refused_line), CASE(skipped_lines_become_failed_results),
-    CASE(too_many_bad_lines_end_it_at_once), CASE(long_lines_take_no_memory), CASE(a_line_of_just_the_limit),
-    CASE(empty_input_is_refused), CASE(wrong_options), CASE(packs_put_off), CASE(one_pack_put_off_behind_commit),
-    CASE(sessions_lost_under_way), CASE(long_pause_between_calls), CASE(store_down_is_waited_for), CASE(nobody_there),
-    CASE(upload_that_is_dropped),
+    CASE(batches), CASE(whose_batch_it_is), CASE(cluster_as_json), CASE(idempotency_key),
+    CASE(bad_lines_are_named_and_nothing_is_accepted), CASE(unserved_after_a_refused_line),
+    CASE(skipped_lines_become_failed_results), CASE(too_many_bad_lines_end_it_at_once),
+    CASE(long_lines_take_no_memory), CASE(a_line_of_just_the_limit), CASE(empty_input_is_refused), CASE(wrong_options),
+    CASE(packs_put_off), CASE(one_pack_put_off_behind_commit), CASE(sessions_lost_under_way),
+    CASE(long_pause_between_calls), CASE(store_down_is_waited_for), CASE(nobody_there), CASE(upload_that_is_dropped),
 };
 
 UNIT_MAIN(tests)

@@ -25,7 +25,7 @@ static const char catalog[] =
     "models:\n"
     "  openai/small:\n"
     "    - { provider: openai, model: small, price: { input: 0.40, cached: 0.10, output: 1.60 },\n"
-    "        context: 1000, max_output: 100 }\n"
+    "        context: 1000, max_output: 100, caches_prompts: true }\n"
     "    - { provider: openrouter, model: openai/small, price: { input: 0.40, output: 1.60 } }\n"
     "  anthropic/big: &big\n"
     "    - { provider: anthropic, model: big-5, price: { input: 2, output: 10 }, options: [no_sampling] }\n"
@@ -108,6 +108,8 @@ static void defaults_of_an_empty_file(void **state)
         assert_int_equal(c->durability, PST_DUR_FSYNCED);
         assert_int_equal(c->redis_maxmemory, 0);
         assert_int_equal(c->line_bytes_max, 32u << 20);
+        assert_int_equal(c->prefix_bytes_max, 32u << 10);
+        assert_int_equal(c->prefix_bytes_min, 4u << 10);
         assert_int_equal(c->providers_n, 0);
         assert_int_equal(c->models_n, 0);
         assert_null(pst_config_model_find(c, PST_VIEW_LIT("openai/small")));
@@ -164,7 +166,7 @@ static void every_key_arrives(void **state)
     pst_config_t *c = good("redis: { url: \"redis://u:p/@w@host:6379/3\", durability: replicated, maxmemory: 8gb }\n"
                            "broker: { clients: \"tcp://0.0.0.0:1\", workers: \"ipc:///run/w\", metrics: \"[::1]:9\" }\n"
                            "gateway: { listen: \"*:80\", api_keys: [\"${A}\", file:/k, plain] }\n"
-                           "input: { line_max: 64KB }\n"
+                           "input: { line_max: 64KB, prefix_max: 8kb, prefix_min: 500b }\n"
                            "providers:\n"
                            "  mine:\n"
                            "    api: openai\n"
@@ -182,7 +184,8 @@ static void every_key_arrives(void **state)
                            "    - { provider: mine, model: \"up:8b\", context: 4096, max_output: 512,\n"
                            "        price: { input: 1, output: 2, cached: 0.5, request: 0.01 },\n"
                            "        quantization: fp8, options: [max_tokens, no_sampling], variant: turbo, parameters: [tools, n],\n"
-                           "        limits: { rpm: 7, tpm: 8, itpm: 9, otpm: 10, rpd: 11, concurrency: 12 } }\n"
+                           "        limits: { rpm: 7, tpm: 8, itpm: 9, otpm: 10, rpd: 11, concurrency: 12 },\n"
+                           "        caches_prompts: true }\n"
                            "    - { provider: dry, model: x, price: { input: 3 } }\n");
     assert_string_equal(c->redis_url, "redis://u:p/@w@host:6379/3");
     assert_int_equal(c->durability, PST_DUR_REPLICATED);
@@ -194,6 +197,8 @@ static void every_key_arrives(void **state)
     assert_int_equal(c->gateway_keys_n, 3);
     assert_string_equal(c->gateway_keys[1], "file:/k");
     assert_int_equal(c->line_bytes_max, 64 << 10);
+    assert_int_equal(c->prefix_bytes_max, 8 << 10);
+    assert_int_equal(c->prefix_bytes_min, 500);
     const pst_config_provider_t *p = provider(c, "mine");
     assert_string_equal(p->base_url, "http://[fd00::1]:8000/v1");
     assert_string_equal(p->key_ref, "${MY_KEY}");
@@ -224,6 +229,8 @@ static void every_key_arrives(void **state)
     assert_int_equal(e->flags, PST_CONFIG_OPT_MAX_TOKENS | PST_CONFIG_OPT_NO_STORE | PST_CONFIG_OPT_NO_SAMPLING);
     assert_int_equal(e->limits.concurrency, 12);
     assert_int_equal(e->limits.rpd, 11);
+    assert_true(e->caches_prompts);
+    assert_false(endpoint(c, "m", 1)->caches_prompts);
     assert_true(endpoint(c, "m", 1)->price.cached == 3);
     pst_config_destroy(&c);
 }
@@ -241,7 +248,7 @@ static void a_users_model_takes_the_catalogs_place(void **state)
                            "    - { provider: openai, model: small, price: {}, limits: { rpm: 5 } }\n"
                            "    - { provider: openai, model: small-2 }\n"
                            "  zzz:\n"
-                           "    - { provider: openai, model: small, price: { output: 9 } }\n");
+                           "    - { provider: openai, model: small, price: { output: 9 }, caches_prompts: false }\n");
     assert_int_equal(c->models_n, 3);
     assert_string_equal(c->models[0].name, "aaa");
     assert_string_equal(c->models[1].name, "openai/small");
@@ -253,10 +260,12 @@ static void a_users_model_takes_the_catalogs_place(void **state)
     const pst_config_endpoint_t *e = endpoint(c, "aaa", 0);
     assert_true(e->price_known && fabs(e->price.output - 1.60) < 1e-9);
     assert_int_equal(e->context, 1000);
+    assert_true(e->caches_prompts);
     assert_int_equal(e->limits.rpm, 5);
     assert_false(endpoint(c, "aaa", 1)->price_known);
     e = endpoint(c, "zzz", 0);
     assert_true(e->price.output == 9 && e->price.input == 0 && e->price.cached == 0);
+    assert_false(e->caches_prompts);
     assert_int_equal(e->max_output, 100);
     pst_config_destroy(&c);
 }
@@ -381,6 +390,15 @@ static void values_out_of_bounds(void **state)
         "p.yaml:12:74: models.m.price.output is `1e3`: write USD as a decimal number without quotes, such as 0.40\n"
         "p.yaml:12:87: models.m.price.cached is `200000`: that is beyond any price: write USD per million tokens "
         "(request: USD a call)\n");
+}
+
+static void a_beginning_is_no_longer_than_the_longest(void **state)
+{
+    (void)state;
+    bad("input: { prefix_min: 33kb }\n",
+        "p.yaml:1:22: input.prefix_min is more than input.prefix_max: write no more than that, or raise it\n");
+    pst_config_t *c = good("input: { prefix_max: 2kb }\n"); /* the default of the other gives way */
+    pst_config_destroy(&c);
 }
 
 static void providers_that_do_not_fit(void **state)
@@ -898,6 +916,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(redis_url_may_be_a_variable, forget_keys, forget_keys),
     cmocka_unit_test(unknown_keys),
     cmocka_unit_test(values_out_of_bounds),
+    cmocka_unit_test(a_beginning_is_no_longer_than_the_longest),
     cmocka_unit_test(providers_that_do_not_fit),
     cmocka_unit_test(models_that_do_not_fit),
     cmocka_unit_test(secrets_are_never_shown),

@@ -122,6 +122,12 @@ static void calls_are_counted_by_what_came_of_them(void **state)
     assert_int_equal(c.jobs_waiting, 1);
     assert_int_equal(c.jobs_queued + c.jobs_running + c.jobs_waiting, JOBS - 2);
     assert_int_equal(e->cause, PST_CAUSE_NONE); /* a limit is no reason to look at it */
+    pst_batch_info_t i;
+    info(w, &i); /* the batch's own account */
+    assert_int_equal(i.endpoints_n, 1);
+    assert_int_equal(i.endpoints[0].calls, 4);
+    assert_int_equal(i.endpoints[0].input_tokens, 50);
+    assert_int_equal(i.endpoints[0].cached_tokens, 30);
     world_free(w);
 }
 

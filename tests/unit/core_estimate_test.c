@@ -59,7 +59,7 @@ static void real_usage_corrects_the_estimate(void **state)
     live_through(w, 200, 200, 20);
     double r = ratio(w); /* (40,000 + 4,000) / (20,000 + 4,000) */
     assert_true(r > 1.83 && r < 1.84);
-    assert_int_equal(sent_for(w, 2830, 100), 10); /* 183 + 100 each */
+    assert_int_equal(sent_for(w, 2070, 100), 10); /* 183 + 24 each: that is where the bucket of 20 ends */
     world_free(w);
 }
 

@@ -46,7 +46,7 @@ static void limits_prices_and_models_are_carried_over(void **state)
                                   "  a/b:\n"
                                   "    - { provider: two, model: x, price: { input: 1, output: 2 }, context: 9,"
                                   " limits: { rpm: 5 } }\n"
-                                  "    - { provider: one, model: y }\n",
+                                  "    - { provider: one, model: y, caches_prompts: true }\n",
                                   &config);
     assert_int_equal(c.providers_n, 2);
     assert_int_equal(c.providers[0].limit[PST_RATE_REQUESTS], 60);
@@ -65,6 +65,7 @@ static void limits_prices_and_models_are_carried_over(void **state)
     assert_true(e->price_input == 1 && e->price_output == 2 && e->price_cached == 1);
     assert_int_equal(e->context, 9);
     assert_int_equal(e->limit[PST_RATE_REQUESTS], 5);
+    assert_true(!e->caches_prompts && e[1].caches_prompts);
     pst_config_destroy(&config);
 }
 

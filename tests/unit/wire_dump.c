@@ -235,6 +235,7 @@ static void stats(pst_buf_t *b, const pst_endpoint_stats_t *s)
     NUM(b, s, cost_nano);
     NUM(b, s, p50_ms);
     NUM(b, s, p95_ms);
+    NUM(b, s, cached_tokens);
 }
 
 static void info_lists(pst_buf_t *b, const pst_batch_info_t *i)

@@ -313,6 +313,7 @@ static void batch_lists(sample_t *s, pst_batch_info_t *b)
             .cost_nano = u64(s, 128000000),
             .p50_ms = u32(s, 830),
             .p95_ms = u32(s, 2100),
+            .cached_tokens = u64(s, 64000),
         };
     }
     b->parked_n = count(s, 0, PST_STATUS_ENDPOINTS_MAX);

@@ -27,6 +27,8 @@ static const struct {
     {"messages/ack", "text where a field was added", FRAME(98) "41 \"later\"]"},
     {"values/batch_info", "from before there were tenants",
      "[" ID "1 1 \"n\" \"\" \"\" @19 0 [] [] []]"},
+    {"values/batch_info", "from before endpoints had cached tokens",
+     "[" ID "1 1 \"n\" \"\" \"\" @19 0 [] [[[\"p\" \"m\"] 9 8 0 1 70 60 5 40 30]] [] \"\"]"},
     {"values/route", "prices as integers", "[[] [] [] [] [] true true false false 0 1 nil 0 0]"},
     {"values/route", "a price as float32",
      "[[] [] [] [] [] true true false false 0 nil !ca3f000000 nil 0]"},

@@ -31,6 +31,8 @@ typedef struct pst_client_opts {
     const char *broker;     /* "tcp://127.0.0.1:7701"; NULL: $PENSTOCK_BROKER, else that */
     uint32_t timeout_ms;    /* how long a call waits for a broker that does not answer; 0: 10,000 */
     uint32_t line_bytes_max; /* longest input line; 0: 32 MiB */
+    uint32_t prefix_bytes_max; /* prompts with so many bytes in common begin alike: one cache serves both; 0: 32 KiB */
+    uint32_t prefix_bytes_min; /* with fewer in common they have nothing to share; 0: 4 KiB.  At most prefix_bytes_max */
 } pst_client_opts_t;
 
 /* Connects lazily: no broker is needed yet.  PST_E_INVALID for an address that is none. */
@@ -52,6 +54,7 @@ typedef struct pst_submit_opts {
     const char *model;            /* for lines that name none */
     bool skip_invalid;            /* bad lines become failed results instead of refusing the file */
     const char *metadata;         /* a JSON object, or NULL */
+    const char *tenant;           /* whose batch it is: what there is is shared fairly between tenants; NULL: nobody's */
 } pst_submit_opts_t;
 
 /* One bad line of the input. */
@@ -94,6 +97,7 @@ typedef struct pst_cause_line {
 typedef struct pst_endpoint_line {
     const char *provider, *model;
     uint64_t calls, completed, rate_limited, retried, input_tokens, output_tokens;
+    uint64_t cached_tokens;       /* of the input */
     double cost_usd;
     uint32_t latency_p50_ms, latency_p95_ms;
 } pst_endpoint_line_t;
@@ -109,7 +113,7 @@ typedef struct pst_batch {
     const char *status;           /* OpenAI's words: validating in_progress finalizing completed failed expired
                                    * cancelling cancelled */
     bool ended;
-    const char *name, *priority, *metadata;
+    const char *name, *priority, *metadata, *tenant;
     uint64_t created_ms, accepted_ms, cancelling_ms, ended_ms, expires_ms; /* wall clock, 0: not yet */
     uint64_t window_s;
     double max_cost_usd;
@@ -165,6 +169,61 @@ PST_API void pst_results_close(pst_results_t **r);
  * {"status":"queued"|"running"|"retrying",…}. JSON text freed with free().  PST_E_NOT_FOUND. */
 PST_API pst_err_t pst_job_get(pst_client_t *c, const pst_id_t *batch, uint32_t index, const char *custom_id, char **ret,
                               bool *ret_ended);
+
+/* ---- the whole cluster ------------------------------------------------------------------------------------ */
+
+typedef struct pst_top_limit {
+    const char *rate;             /* requests_per_minute input_tokens_per_minute output_tokens_per_minute
+                                   * tokens_per_minute requests_per_day */
+    const char *source;           /* configured; headers: the provider says so; 429s: learned from what it refused */
+    uint64_t limit, used;         /* used: in the last minute; requests_per_day: so far */
+} pst_top_limit_t;
+
+typedef struct pst_top_provider {
+    const char *name;
+    uint32_t workers;             /* that serve it */
+    uint32_t in_flight, room;     /* calls; how many more its workers could take now */
+    uint32_t concurrency;         /* 0: no limit */
+    const pst_top_limit_t *limits; /* of the account, at most one a rate */
+    size_t limits_n;
+    const char *cause;            /* why it is parked, as an error_type; NULL: it is not */
+    uint64_t until_wall_ms;       /* the next try */
+} pst_top_provider_t;
+
+typedef struct pst_top_endpoint {
+    const char *provider, *model; /* model: its name there */
+    uint32_t in_flight, concurrency;
+    uint64_t calls, completed, rate_limited, failed; /* since the broker began, as all counts here */
+    uint64_t input_tokens, cached_tokens, output_tokens;
+    double cost_usd;
+    uint32_t p50_ms, tokens_per_s; /* of the last minutes; 0 after too few calls */
+    uint32_t uptime_per_mille;    /* likewise; 1000 after too few */
+    const pst_top_limit_t *limits; /* of this model there */
+    size_t limits_n;
+    const char *cause;            /* as a provider's */
+    uint64_t until_wall_ms;
+} pst_top_endpoint_t;
+
+/* How everything stands at one moment.  Rates are the difference of two. */
+typedef struct pst_top {
+    uint64_t wall_ms, uptime_ms;  /* the broker's; counts begin anew when it does */
+    uint32_t workers, batches;    /* there, and not ended */
+    uint64_t jobs_queued, jobs_running, jobs_waiting;
+    uint64_t accepted, completed, failed; /* jobs */
+    double cost_usd;
+    const pst_top_provider_t *providers;
+    size_t providers_n;
+    const pst_top_endpoint_t *endpoints;
+    size_t endpoints_n;
+    void *memory;                 /* what the pointers above lie in */
+} pst_top_t;
+
+/* Blocks for one answer of the broker, which has all of it in memory: asking once a second does no harm.  *ret is the
+ * caller's, to be released; untouched after an error. */
+PST_API pst_err_t pst_top_get(pst_client_t *c, pst_top_t *ret);
+PST_API void pst_top_release(pst_top_t *t);
+/* The same as one JSON object with the names above: NUL-terminated, freed with free(). */
+PST_API pst_err_t pst_top_json(const pst_top_t *t, char **ret);
 
 #ifdef __cplusplus
 }

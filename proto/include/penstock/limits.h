@@ -44,4 +44,10 @@
 #define PST_UPLOAD_BYTES_MAX (16u << 20)     /* and their bytes, if more than one */
 #define PST_UPLOAD_IDLE_MS 600000            /* an uncommitted batch nobody adds to for so long is dropped */
 
+/* Defaults of what `prefix` of a job header is made of, in bytes of the prompt.  Providers cache from about 1,024 tokens
+ * on, of some four bytes each: what is shorter is in no cache.  Past 32 KiB two prompts that are alike so far seldom differ
+ * soon, and hashing is still cheap beside reading the line. */
+#define PST_PREFIX_BYTES_MIN (4u << 10)
+#define PST_PREFIX_BYTES_MAX (32u << 10)
+
 #endif
