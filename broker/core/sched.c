@@ -551,12 +551,16 @@ typedef enum visit {
 } visit_t;
 
 /* A pack that was read back for a turn is used up in it, if that is not several turns' worth. */
-static bool turn_over(const run_t *r)
+static bool overtime(const run_t *r)
 {
     const flow_t *f = r->flow;
     const pack_t *p = r->pack == NONE ? NULL : &f->batch->packs[r->pack];
-    bool overtime = p && p->next_slot < p->jobs && f->quantum > -OVERTIME_QUANTA * QUANTUM_TOKENS && fair_crowded(r->c);
-    return (f->quantum <= 0 && !overtime) || r->c->step_jobs >= DISPATCH_MAX_STEP;
+    return p && p->next_slot < p->jobs && f->quantum > -OVERTIME_QUANTA * QUANTUM_TOKENS && fair_crowded(r->c);
+}
+
+static bool turn_over(const run_t *r)
+{
+    return (r->flow->quantum <= 0 && !overtime(r)) || r->c->step_jobs >= DISPATCH_MAX_STEP;
 }
 
 /* What the calls in flight do not take of their reservations may do for this job; without any the money is spent. */
