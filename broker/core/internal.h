@@ -92,8 +92,9 @@ typedef struct bucket {
     pst_ns_t paced_at;
     double share;         /* of a limit that the pace keeps to */
     double lane;          /* requests a second that this broker gets where others take from the budget too; 0: it is alone */
-    bool refused;         /* since the last slice came, which was */
-    pst_ns_t taken_at;    /* then */
+    bool scarce;          /* since the last slice came: one was refused, or cut short */
+    uint64_t asked;       /* of requests, by the TAKE on its way */
+    pst_ns_t taken_at;    /* when the last slice came */
     bool taking;          /* a LIMIT_TAKE is on its way */
     pst_ns_t ask_at;      /* refused until then */
     pst_ns_t used_at;
@@ -173,6 +174,7 @@ typedef struct endpoint {
     bool caches_prompts;
     uint32_t window;      /* calls in flight while nothing is known of its limits; 0: no bound */
     meter_t meter;        /* of what is sent */
+    uint32_t stats_at, append_at; /* where it was found last in a segment's account, and in a result pack */
     uint32_t refused, answered; /* lately */
     health_t *health;     /* NULL: no call yet */
     usage_t *usage;       /* NULL: no answer yet */
@@ -722,6 +724,7 @@ void bucket_settle(pst_core_t *c, bucket_t *b, tokens_t reserved, tokens_t real)
 void bucket_unspend(pst_core_t *c, bucket_t *b, tokens_t reserved);
 void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a);
 void bucket_timer(pst_core_t *c, bucket_t *b);
+void bucket_block(pst_core_t *c, bucket_t *b, pst_ns_t wait); /* nothing from it, by any broker */
 void bucket_refused(bucket_t *b);               /* by the provider: its pace is a little too fast.  NULL-safe */
 void bucket_learn(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t limit, pst_limit_source_t source);
 void bucket_left(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t left);

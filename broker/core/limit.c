@@ -20,10 +20,11 @@
 #define SLICE_REQUESTS_MIN 16 /* a round trip costs Redis some 15 us: a sixteenth of it a job */
 #define PACE_FIRST 0.99     /* share of a limit that the pace keeps to: it comes nearer while nothing is refused … */
 #define PACE_MOST 0.9995
-#define PACE_LEAST 0.97
+#define PACE_LEAST 0.8
 #define PACE_UP 5e-7        /* … by so much a call, and goes away by so much a refusal: these balance at one in 4,000 */
 #define PACE_DOWN 0.002
-#define LANE_UP 1.25        /* a slice that came without a refusal before it: there may be more to be had */
+#define LANE_UP 2.0         /* a whole slice came: there may be more to be had */
+#define LANE_MORE 1.3       /* of what was given, so that who was given little comes to ask for more */
 #define BURST_SHARE 0.02    /* of a second's requests: what may be caught up with at once, when the broker was busy elsewhere */
 #define LEARNED_MAX 1000000000000 /* what a header may make us believe */
 #define KEEP_EVERY (10 * PST_SEC) /* at most so often a bucket's learned limits are stored */
@@ -108,15 +109,28 @@ void bucket_free(bucket_t *b)
     free(b);
 }
 
+/* The store's budget fills at the pace too: it is that of all brokers together. */
+static uint64_t paced(const bucket_t *b, int rate)
+{
+    if (rate == PST_RATE_DAILY || !b->limit[rate])
+        return b->limit[rate];
+    return PST_MAX((uint64_t)((double)b->limit[rate] * b->share + 0.5), 1);
+}
+
 static pst_store_op_t *limit_op(pst_core_t *c, pst_store_op_type_t type, const bucket_t *b, op_t **op)
 {
     pst_store_op_t *s = core_store(c, type, NULL, op);
     s->u.limit.name = pst_view_str(b->name);
     for (int i = 0; i < PST_RATE_COUNT; i++) {
-        s->u.limit.rate[i].limit = b->limit[i];
+        s->u.limit.rate[i].limit = paced(b, i);
         s->u.limit.rate[i].cap = b->cap[i];
     }
     return s;
+}
+
+void bucket_block(pst_core_t *c, bucket_t *b, pst_ns_t wait)
+{
+    limit_op(c, PST_STORE_LIMIT_BLOCK, b, NULL)->u.limit.block_ms = wait / PST_MS;
 }
 
 /* A call's part of a rate; of one without a limit nothing.  Tokens past what the bucket holds are capped, so that one
@@ -155,6 +169,7 @@ static void take(pst_core_t *c, bucket_t *b, const int64_t part[PST_RATE_COUNT])
         s->u.limit.rate[i].least = up_to(part[i], b->have[i], b->cap[i]);
         s->u.limit.rate[i].amount = up_to(ahead, b->have[i], b->cap[i]);
     }
+    b->asked = s->u.limit.rate[PST_RATE_REQUESTS].amount;
 }
 
 static void wake_at(pst_core_t *c, bucket_t *b, pst_ns_t at)
@@ -163,11 +178,13 @@ static void wake_at(pst_core_t *c, bucket_t *b, pst_ns_t at)
         core_timer(c, &b->timer, at);
 }
 
-/* Half of a slice is left: the next is asked for while that is spent. */
+/* Half of a slice is left: the next is asked for while that is spent, but not again and again where little is to be had. */
 static void take_ahead(pst_core_t *c, bucket_t *b)
 {
     static const int64_t none[PST_RATE_COUNT];
     bool low = false;
+    if (pst_ns_since(c->now, b->taken_at) < SLICE_TIME / 2)
+        return;
     for (int i = 0; i < PST_RATE_COUNT; i++)
         low = low || (b->limit[i] && b->have[i] < (int64_t)slice_of(b, i) / 2);
     if (low)
@@ -203,13 +220,13 @@ static void find_lane(const pst_core_t *c, bucket_t *b, uint64_t granted)
 {
     double passed = (double)pst_ns_since(c->now, b->taken_at) / (double)PST_SEC;
     double full = (double)b->limit[PST_RATE_REQUESTS] / 60;
-    if (b->refused && passed > 0)
-        b->lane = PST_MAX((double)granted / passed, full / LANES_MAX);
+    if ((b->scarce || granted < b->asked) && passed > 0)
+        b->lane = PST_MAX((double)granted / passed * LANE_MORE, full / LANES_MAX);
     else if (b->lane > 0)
         b->lane *= LANE_UP;
     if (b->lane >= full)
         b->lane = 0;
-    b->refused = false;
+    b->scarce = false;
     b->taken_at = c->now;
 }
 
@@ -356,7 +373,7 @@ void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a)
     b->taking = false;
     if (a->err != PST_OK || a->refused) {
         b->ask_at = pst_ns_add(c->now, PST_MAX(a->wait_ms, 1) * PST_MS);
-        b->refused = true;
+        b->scarce = true;
         wake_at(c, b, b->ask_at);
         return;
     }

@@ -106,9 +106,12 @@ static uint16_t append_endpoint(pst_core_t *c, append_t *a, uint32_t id)
 {
     if (id == NONE)
         return PST_NO_ENDPOINT;
-    for (uint32_t i = 0; i < a->pack.endpoints_n; i++)
-        if (a->endpoint_ids[i] == id)
-            return (uint16_t)i;
+    uint32_t *at = &c->endpoints[id]->append_at;
+    if (*at < a->pack.endpoints_n && a->endpoint_ids[*at] == id)
+        return (uint16_t)*at;
+    for (*at = 0; *at < a->pack.endpoints_n; ++*at)
+        if (a->endpoint_ids[*at] == id)
+            return (uint16_t)*at;
     if (a->pack.endpoints_n == a->endpoints_cap) {
         a->endpoints_cap = a->endpoints_cap ? a->endpoints_cap * 2 : 8;
         a->pack.endpoints = pst_realloc(a->pack.endpoints, a->endpoints_cap * sizeof *a->pack.endpoints);
