@@ -179,6 +179,7 @@ struct world {
     batch_plan_t batch[SIM_BATCHES_MAX * 2];
     uint32_t batches_n;
     provider_model_t provider[SIM_PROVIDERS];
+    uint32_t revokes;    /* on their way: the broker counts those calls no more, the provider still does */
     uint32_t losses;     /* workers whose session was lost with calls in flight */
     uint32_t crashes;    /* of the broker */
     pst_arena_t arena;   /* of the current step */

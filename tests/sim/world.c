@@ -148,6 +148,7 @@ static void send_to_worker(world_t *w, const pst_action_t *a, pst_peer_t peer)
         snprintf(m->provider, sizeof m->provider, "%.*s", (int)g->endpoint.provider.n, g->endpoint.provider.p);
     } else if (a->type == PST_ACT_REVOKE) {
         m->ref[m->refs++] = a->u.revoke.ref;
+        w->revokes++;
     } else {
         m->number = a->u.ack.number;
         check_ack(w, k, m->number);
@@ -304,7 +305,7 @@ static void check_call(world_t *w, uint32_t at, const pst_task_ref_t *ref, provi
             sim_fail(w, "%llu calls of %s, %llu granted", (unsigned long long)p->calls, p->name,
                      (unsigned long long)granted);
     }
-    if (p->concurrency && p->in_flight > p->concurrency && !w->losses && !w->crashes)
+    if (p->concurrency && p->in_flight > p->concurrency + w->revokes && !w->losses && !w->crashes)
         sim_fail(w, "%u calls of %s at once", p->in_flight, p->name);
     for (uint32_t i = 0; i < w->workers_n; i++) {
         if (i == at || !w->worker[i].alive || !w->worker[i].session)
@@ -368,6 +369,7 @@ static void worker_receives(world_t *w, void *arg)
             start_call(w, m->worker, &m->ref[i], provider);
     } else if (m->type == PST_ACT_REVOKE) {
         call_t *c = find_call(k, &m->ref[0]);
+        w->revokes--;
         if (c && !c->done)
             drop_call(w, k, c);
     } else {
