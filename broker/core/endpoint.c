@@ -400,6 +400,7 @@ void endpoint_worked(pst_core_t *c, endpoint_t *e, pst_ns_t started)
 {
     provider_t *p = c->providers[e->provider];
     bool was_probing = e->rest.probing || p->rest.probing;
+    e->worked = PST_MAX(e->worked, started);
     rest_worked(c, e, &e->rest, false, started);
     rest_worked(c, e, &p->rest, true, started);
     if (was_probing) {

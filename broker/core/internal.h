@@ -87,6 +87,7 @@ typedef struct bucket {
     uint64_t configured[PST_RATE_COUNT]; /* 0: nothing */
     uint64_t limit[PST_RATE_COUNT], cap[PST_RATE_COUNT]; /* in force; 0: none */
     uint8_t source[PST_RATE_COUNT]; /* pst_limit_source_t of limit */
+    uint8_t limited[PST_RATE_COUNT], limited_n; /* the rates that have one */
     int64_t have[PST_RATE_COUNT]; /* negative: spent more than reserved, to be paid back from the next slice */
     double pace[PST_RATE_COUNT];  /* what may be sent at this moment, so that a slice is not spent in one burst */
     pst_ns_t paced_at;
@@ -176,6 +177,7 @@ typedef struct endpoint {
     meter_t meter;        /* of what is sent */
     uint32_t stats_at, append_at; /* where it was found last in a segment's account, and in a result pack */
     uint32_t refused, answered; /* lately */
+    pst_ns_t worked;      /* when the latest call began that worked */
     health_t *health;     /* NULL: no call yet */
     usage_t *usage;       /* NULL: no answer yet */
     totals_t totals;
@@ -331,6 +333,7 @@ struct job {
     uint64_t cost_nano;   /* reserved */
     uint64_t cost_spent;  /* of failed attempts that were billed */
     pst_ns_t started;
+    pst_ns_t failed_at;   /* the first time; 0: it has not */
     uint64_t due_wall_ms;
     pst_attempt_t *history; /* of attempts before; endpoint: core's endpoint ids, cut to 16 bits */
     uint32_t history_n;

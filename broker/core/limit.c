@@ -74,6 +74,10 @@ static void put_limit(bucket_t *b, int rate, uint64_t limit, pst_limit_source_t 
     b->limit[rate] = limit;
     b->source[rate] = (uint8_t)source;
     b->cap[rate] = cap_of(limit, rate);
+    b->limited_n = 0;
+    for (uint8_t i = 0; i < PST_RATE_COUNT; i++)
+        if (b->limit[i])
+            b->limited[b->limited_n++] = i;
     b->pace[rate] = fresh ? burst_of(b, rate) : PST_MIN(b->pace[rate], burst_of(b, rate));
 }
 
@@ -137,14 +141,14 @@ void bucket_block(pst_core_t *c, bucket_t *b, pst_ns_t wait)
  * giant job neither starves nor is starved. */
 static int64_t part_of(const bucket_t *b, int rate, tokens_t t)
 {
-    const uint64_t parts[PST_RATE_COUNT] = {
-        [PST_RATE_REQUESTS] = 1,
-        [PST_RATE_INPUT] = t.input,
-        [PST_RATE_OUTPUT] = t.output,
-        [PST_RATE_TOKENS] = (uint64_t)t.input + t.output,
-        [PST_RATE_DAILY] = 1,
-    };
-    return (int64_t)PST_MIN(parts[rate], b->cap[rate]);
+    uint64_t part = 1; /* a request */
+    if (rate == PST_RATE_INPUT)
+        part = t.input;
+    else if (rate == PST_RATE_OUTPUT)
+        part = t.output;
+    else if (rate == PST_RATE_TOKENS)
+        part = (uint64_t)t.input + t.output;
+    return (int64_t)PST_MIN(part, b->cap[rate]);
 }
 
 /* ---- the lease ------------------------------------------------------------------------------------------------------ */
@@ -185,22 +189,22 @@ static void take_ahead(pst_core_t *c, bucket_t *b)
     bool low = false;
     if (pst_ns_since(c->now, b->taken_at) < SLICE_TIME / 2)
         return;
-    for (int i = 0; i < PST_RATE_COUNT; i++)
-        low = low || (b->limit[i] && b->have[i] < (int64_t)slice_of(b, i) / 2);
+    for (int n = 0; n < b->limited_n; n++)
+        low = low || b->have[b->limited[n]] < (int64_t)slice_of(b, b->limited[n]) / 2;
     if (low)
         take(c, b, none);
 }
 
 static bool leased(pst_core_t *c, bucket_t *b, tokens_t t)
 {
-    int64_t part[PST_RATE_COUNT];
     bool enough = true;
-    for (int i = 0; i < PST_RATE_COUNT; i++) {
-        part[i] = part_of(b, i, t);
-        enough = enough && (!b->limit[i] || b->have[i] >= part[i]);
-    }
+    for (int n = 0; n < b->limited_n; n++)
+        enough = enough && b->have[b->limited[n]] >= part_of(b, b->limited[n], t);
     if (enough)
         return true;
+    int64_t part[PST_RATE_COUNT];
+    for (int i = 0; i < PST_RATE_COUNT; i++)
+        part[i] = part_of(b, i, t);
     take(c, b, part);
     if (!b->taking)
         wake_at(c, b, b->ask_at);
@@ -242,18 +246,21 @@ static void keep_pace(const pst_core_t *c, bucket_t *b)
     if (passed <= 0)
         return;
     b->paced_at = c->now;
-    for (int i = 0; i < PST_RATE_DAILY; i++)
-        if (b->limit[i] && b->pace[i] < burst_of(b, i))
+    for (int n = 0; n < b->limited_n; n++) {
+        int i = b->limited[n];
+        if (i != PST_RATE_DAILY && b->pace[i] < burst_of(b, i))
             b->pace[i] = PST_MIN(b->pace[i] + passed * a_second(b, i), burst_of(b, i));
+    }
 }
 
 /* How long until so much may be sent. */
-static pst_ns_t pace_wait(const bucket_t *b, const int64_t part[PST_RATE_COUNT])
+static pst_ns_t pace_wait(const bucket_t *b, tokens_t t)
 {
     double wait = 0;
-    for (int i = 0; i < PST_RATE_DAILY; i++) {
-        double need = PST_MIN((double)part[i], burst_of(b, i)) - b->pace[i];
-        if (b->limit[i] && need > 1e-9)
+    for (int n = 0; n < b->limited_n; n++) {
+        int i = b->limited[n];
+        double need = PST_MIN((double)part_of(b, i, t), burst_of(b, i)) - b->pace[i];
+        if (i != PST_RATE_DAILY && need > 1e-9)
             wait = PST_MAX(wait, need / a_second(b, i));
     }
     return (pst_ns_t)(wait * (double)PST_SEC + 0.999);
@@ -269,11 +276,8 @@ void bucket_rate(bucket_t *b, double a_second)
 
 static bool in_pace(pst_core_t *c, bucket_t *b, tokens_t t)
 {
-    int64_t part[PST_RATE_COUNT];
-    for (int i = 0; i < PST_RATE_COUNT; i++)
-        part[i] = part_of(b, i, t);
     keep_pace(c, b);
-    pst_ns_t wait = pace_wait(b, part);
+    pst_ns_t wait = pace_wait(b, t);
     if (!wait)
         return true;
     learn_held_back(c, b);
@@ -333,12 +337,12 @@ void bucket_spend(pst_core_t *c, bucket_t *b, tokens_t t)
     if (!b)
         return;
     b->used_at = c->now;
-    for (int i = 0; i < PST_RATE_COUNT; i++) {
+    for (int n = 0; n < b->limited_n; n++) {
+        int i = b->limited[n];
         int64_t part = part_of(b, i, t);
         b->have[i] -= part;
         b->pace[i] -= (double)part;
-        if (part)
-            count_used(c, b, i, part);
+        count_used(c, b, i, part);
     }
     b->share = PST_MIN(b->share + PACE_UP, PACE_MOST);
     take_ahead(c, b);

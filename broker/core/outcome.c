@@ -490,7 +490,9 @@ static void on_retry(pst_core_t *c, const news_t *n)
     job_t *j = n->job;
     endpoint_t *e = c->endpoints[n->endpoint];
     endpoint_failed(c, e, n->o->cause);
-    if (e->rest.parked) { /* it is down, and not for this job: that spends no attempt */
+    if (!j->failed_at)
+        j->failed_at = c->now;
+    if (e->rest.parked && e->worked <= j->failed_at) { /* down for everybody: that spends no attempt */
         put_back(c, n);
         return;
     }
