@@ -206,7 +206,6 @@ typedef struct candidate {
     double key;           /* what the user sorts by, the least first */
     double pass;          /* how far its turns have come: the least first, each takes it on by the square of its cost */
     double allowed;       /* a windowed batch's plan: calls it may make here now; negative: as many as it can */
-    double gain;          /* and how many more each second */
     uint64_t sent;        /* by the plan's batch */
     double rate;          /* of these a second, lately */
 } candidate_t;

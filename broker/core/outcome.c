@@ -160,7 +160,7 @@ static pst_result_t *append_result(append_t *a)
     return r;
 }
 
-/* The account as this append makes it: a copy, because later results may join before the store looks. */
+/* The account as this append makes it: a copy, because later results of this step join before the store looks. */
 static pst_seg_stats_t *stats_copy(pst_core_t *c, const segment_t *s)
 {
     pst_seg_stats_t *copy = core_scratch(c, sizeof *copy);
@@ -174,7 +174,7 @@ static pst_seg_stats_t *stats_copy(pst_core_t *c, const segment_t *s)
     return copy;
 }
 
-static void send_append(pst_core_t *c, append_t *a)
+static void send_append(pst_core_t *c, append_t *a, const pst_seg_stats_t *stats)
 {
     segment_t *s = a->segment;
     pst_link_remove(&a->link);
@@ -189,7 +189,7 @@ static void send_append(pst_core_t *c, append_t *a)
     st->u.append.n = a->n;
     st->u.append.pack = &a->pack;
     st->u.append.blob_refs = a->blobs;
-    st->u.append.stats = stats_copy(c, s);
+    st->u.append.stats = stats;
     st->u.append.ended = a->ended;
     st->u.append.unretry = a->unretry;
     st->u.append.unretry_n = a->unretry_n;
@@ -204,7 +204,7 @@ void outcome_send_appends(pst_core_t *c)
         next = x->next;
         append_t *a = PST_CONTAINER(x, append_t, link);
         if (a->segment->in_flight < APPENDS_IN_FLIGHT)
-            send_append(c, a);
+            send_append(c, a, &a->segment->stats); /* the step is over: nothing joins any more */
     }
 }
 
@@ -306,7 +306,7 @@ static void end_job(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot, app
         job_free(c, j);
     /* A full one leaves at once, whatever is on its way: an account covers every result before it. */
     if (a->pack.results_n >= APPEND_JOBS_MAX || a->bytes >= APPEND_BYTES_MAX)
-        send_append(c, a);
+        send_append(c, a, stats_copy(c, s));
 }
 
 static append_t *gathering(pst_core_t *c, batch_t *b, uint32_t pack)

@@ -114,7 +114,6 @@ static void order(pst_core_t *c, const route_t *r, uint32_t *ret)
 static void open_up_to(candidate_t *k, double a_second, double passed_s)
 {
     double most = PST_MAX(1.0, 2 * a_second); /* saved up for two seconds at most */
-    k->gain = a_second;
     k->allowed = PST_MIN(PST_MAX(k->allowed, 0.0) + a_second * passed_s, most);
 }
 
