@@ -574,6 +574,11 @@ static visit_t out_of_budget(pst_core_t *c, batch_t *b)
     return VISIT_IDLE;
 }
 
+static bool holds_enough(const run_t *r)
+{
+    return r->flow->batch->held >= HELD_JOBS_MAX;
+}
+
 static visit_t after(run_t *r, sent_t s)
 {
     switch (s) {
@@ -582,7 +587,7 @@ static visit_t after(run_t *r, sent_t s)
     case SENT_BUDGET:
         return out_of_budget(r->c, r->flow->batch);
     case SENT_HELD:
-        if (r->flow->batch->held < HELD_JOBS_MAX)
+        if (!holds_enough(r))
             break;
         r->flow->batch->hold_waited = true;
         return VISIT_HELD;
@@ -593,9 +598,9 @@ static visit_t after(run_t *r, sent_t s)
     return turn_over(r) ? VISIT_TURN_OVER : VISIT_MORE;
 }
 
-static bool went_on(sent_t s)
+static bool went_on(const run_t *r, sent_t s)
 {
-    return s == SENT || s == SENT_HELD;
+    return s == SENT || (s == SENT_HELD && !holds_enough(r));
 }
 
 /* Ends jobs of an open pack that no endpoint can ever serve (or that were refused at submission): the slots
@@ -634,7 +639,7 @@ static visit_t visit_ready(run_t *r)
     }
     sent_t s = SENT;
     uint16_t slot = 0;
-    while (went_on(s) && !pst_link_empty(&f->ready) && !turn_over(r) && f->batch->held < HELD_JOBS_MAX) {
+    while (went_on(r, s) && !pst_link_empty(&f->ready) && !turn_over(r)) {
         job_t *j = PST_CONTAINER(f->ready.next, job_t, link);
         if (j->pack != r->pack)
             break;
@@ -713,12 +718,9 @@ static visit_t visit_fresh(run_t *r)
         return VISIT_TURN_OVER;
     }
     sent_t s = SENT;
-    while (went_on(s) && p->next_slot < p->jobs && !turn_over(r) && b->held < HELD_JOBS_MAX) {
+    while (went_on(r, s) && p->next_slot < p->jobs && !turn_over(r)) {
         s = send_one(r, NULL, p->next_slot);
-        if (went_on(s)) {
-            p->next_slot++;
-            skip_taken(b, p);
-        }
+        skip_taken(b, p); /* over this one, if it is sent or held */
     }
     emit_run(r, p->next_slot == p->jobs);
     PST_ASSERT(s != SENT_HOPELESS); /* there are candidates */
