@@ -2,6 +2,34 @@
 
 const pst_id_t ID = {{1, 2, 3}};
 
+/* What the budget holds now; there is one in a world that is metered. */
+static void fill(world_t *w, const pst_store_op_t *op)
+{
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        double cap = (double)op->u.limit.rate[i].cap, rate = (double)op->u.limit.rate[i].limit / 60 * (1 - w->others);
+        double now = w->level[i] + rate * (double)(w->now - w->filled_at) / (double)PST_SEC;
+        w->level[i] = w->filled_at ? PST_MIN(now, cap) : cap;
+    }
+    w->filled_at = w->now;
+}
+
+/* All that is needed of every rate, or nothing. */
+static void take_metered(world_t *w, const pst_store_op_t *op, pst_store_answer_t *a)
+{
+    fill(w, op);
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        double lacks = (double)op->u.limit.rate[i].least - w->level[i];
+        if (!op->u.limit.rate[i].limit || lacks <= 0)
+            continue;
+        a->refused = true;
+        a->wait_ms = PST_MAX(a->wait_ms, (uint64_t)(lacks * 60000 / (double)op->u.limit.rate[i].limit) + 1);
+    }
+    for (int i = 0; i < PST_RATE_COUNT && !a->refused; i++) {
+        a->granted[i] = PST_MIN(op->u.limit.rate[i].amount, (uint64_t)PST_MAX(w->level[i], 0));
+        w->level[i] -= (double)a->granted[i];
+    }
+}
+
 static void answer(world_t *w, const pst_store_op_t *op)
 {
     if (!op->token)
@@ -13,14 +41,15 @@ static void answer(world_t *w, const pst_store_op_t *op)
         a.holder = op->batch;
     if (op->type == PST_STORE_LIMIT_TAKE) {
         a.refused = w->take_refuse;
-        for (int i = 0; i < PST_RATE_COUNT; i++) {
+        for (int i = 0; i < PST_RATE_COUNT; i++)
             a.granted[i] = w->take_refuse ? 0 : op->u.limit.rate[i].amount;
-            if (i == PST_RATE_REQUESTS && w->take_most)
-                a.granted[i] = PST_MIN(a.granted[i], w->take_most);
+        a.wait_ms = w->take_refuse ? w->take_wait_ms : 0;
+        if (w->metered)
+            take_metered(w, op, &a);
+        for (int i = 0; i < PST_RATE_COUNT; i++) {
             w->granted[i] += (int64_t)a.granted[i];
             w->asked[i] = op->u.limit.rate[i].least;
         }
-        a.wait_ms = w->take_refuse ? w->take_wait_ms : 0;
     }
     pst_pack_headers_t h;
     if (op->type == PST_STORE_LOAD) {

@@ -52,7 +52,10 @@ typedef struct world {
     uint64_t outcome_number;
     uint64_t take_wait_ms;
     bool take_refuse;
-    uint64_t take_most; /* requests that one TAKE is granted; 0: what it asks for */
+    bool metered;       /* a budget holds what it was filled with: full at first, then its limit a minute */
+    double level[PST_RATE_COUNT];
+    double others;      /* what other brokers take of that */
+    pst_ns_t filled_at; /* 0: never */
     uint32_t keeps;     /* LIMIT_KEEPs, and what the last one said */
     char kept_name[80];
     uint64_t kept_limit[PST_RATE_COUNT], kept_source[PST_RATE_COUNT];
