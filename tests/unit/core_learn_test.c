@@ -440,6 +440,38 @@ static void a_slice_is_not_spent_at_once(void **state)
     world_free(w);
 }
 
+/* Four brokers come to the budget in turn: this one is given twenty calls each 800 ms, and is refused in between.  It sends
+ * them evenly, not in 200 ms. */
+static void beside_other_brokers_the_pace_follows_the_grants(void **state)
+{
+    (void)state;
+    world_t *w = world_new();
+    configure_one(w, &(pst_core_endpoint_t){.limit = {[PST_RATE_REQUESTS] = 6000}}, &NO_ACCOUNT_LIMIT);
+    w->metered = true;
+    w->others = 1; /* nothing comes but what this test gives */
+    hello(w, WORKER, 2000, NULL, 0);
+    submit_jobs(w, 0, 2048);
+    uint32_t most = 0, all = 0;
+    for (uint32_t window = 0; window < 160; window++) {
+        uint32_t before = w->tasks_n;
+        if (window % 4 == 0)
+            w->level[PST_RATE_REQUESTS] += 20;
+        pass(w, 200 * PST_MS);
+        if (window >= 40) {
+            most = PST_MAX(most, w->tasks_n - before);
+            all += w->tasks_n - before;
+        }
+    }
+    assert_in_range(all, 30 * 18, 30 * 20 + 10);
+    assert_true(most <= 9);
+    w->others = 0; /* they have gone */
+    pass(w, 5 * PST_SEC);
+    uint32_t before = w->tasks_n;
+    pass(w, PST_SEC);
+    assert_in_range(w->tasks_n - before, 95, 101);
+    world_free(w);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(calls_in_flight_double_while_nothing_is_known),
     cmocka_unit_test(any_configured_limit_ends_the_slow_start),
@@ -462,5 +494,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_learned_rate_goes_on_after_a_restart),
     cmocka_unit_test(a_restored_limit_yields_to_the_configuration),
     cmocka_unit_test(a_slice_is_not_spent_at_once),
+    cmocka_unit_test(beside_other_brokers_the_pace_follows_the_grants),
 };
 UNIT_MAIN(tests)
