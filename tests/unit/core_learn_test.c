@@ -2,9 +2,6 @@
  * a limit is used.  What is known is looked at as a person would: through pst_core_cluster. */
 #include "core_world.h"
 
-#define LATENCY (100 * PST_MS)
-#define STEP (10 * PST_MS)
-
 static const say_t REFUSED = {.verdict = PST_VERDICT_THROTTLE, .cause = PST_CAUSE_RATE_LIMIT, .status = 429,
                               .wait_ms = 100};
 
@@ -61,20 +58,10 @@ static double a_second(world_t *w)
     return (double)known(w, PST_RATE_REQUESTS).limit / 60;
 }
 
-/* Lets time pass in which each call has its answer after LATENCY; calls sent meanwhile.  Answered tasks are forgotten. */
+/* Calls that are sent meanwhile. */
 static uint32_t flow(world_t *w, pst_ns_t time)
 {
-    uint32_t sent = 0;
-    for (pst_ns_t end = w->now + time; w->now < end;) {
-        uint32_t before = w->tasks_n, done = 0;
-        pass(w, STEP);
-        while (done < w->tasks_n && w->tasks[done].at + LATENCY <= w->now)
-            outcome(w, done++, DONE);
-        sent += w->tasks_n - before;
-        w->tasks_n -= done;
-        memmove(w->tasks, w->tasks + done, w->tasks_n * sizeof *w->tasks);
-    }
-    return sent;
+    return answer_for(w, time, 100 * PST_MS, DONE);
 }
 
 /* The oldest call that runs is refused. */
@@ -85,7 +72,7 @@ static void refuse(world_t *w, say_t s)
     outcome_from(w, WORKER, &t, s);
 }
 
-/* Ten at a time of LATENCY: a hundred a second, of which the endpoint has now refused one. */
+/* Ten at a time, each of 100 ms: a hundred a second, of which the endpoint has now refused one. */
 static world_t *refused_once(void)
 {
     world_t *w = unknown(10);

@@ -411,6 +411,22 @@ void outcome(world_t *w, uint32_t task, say_t s)
 const say_t DONE = {.verdict = PST_VERDICT_DONE, .status = 200};
 const say_t SERVER = {.verdict = PST_VERDICT_RETRY, .cause = PST_CAUSE_SERVER, .status = 500};
 
+uint32_t answer_for(world_t *w, pst_ns_t time, pst_ns_t latency, say_t s)
+{
+    uint32_t sent = 0;
+    s.latency_us = s.latency_us ? s.latency_us : latency / PST_US;
+    for (pst_ns_t end = w->now + time; w->now < end;) {
+        uint32_t before = w->tasks_n, done = 0;
+        pass(w, 10 * PST_MS);
+        while (done < w->tasks_n && w->tasks[done].at + latency <= w->now)
+            outcome(w, done++, s);
+        sent += w->tasks_n - before;
+        w->tasks_n -= done;
+        memmove(w->tasks, w->tasks + done, w->tasks_n * sizeof *w->tasks);
+    }
+    return sent;
+}
+
 void finish_all(world_t *w, uint32_t from)
 {
     for (uint32_t i = from; i < w->tasks_n; i++)

@@ -121,6 +121,8 @@ void submit(world_t *w, wish_t x);
 void batch_req(world_t *w, pst_event_type_t type);
 void outcome_from(world_t *w, pst_peer_t worker, const task_t *t, say_t s);
 void outcome(world_t *w, uint32_t task, say_t s);
+/* Lets time pass in which each call is answered after `latency`: then it is no task any more.  Gives calls sent meanwhile. */
+uint32_t answer_for(world_t *w, pst_ns_t time, pst_ns_t latency, say_t s);
 void finish_all(world_t *w, uint32_t from);
 void info(world_t *w, pst_batch_info_t *i);
 
