@@ -384,7 +384,7 @@ void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a)
     for (int i = 0; i < PST_RATE_COUNT; i++)
         b->have[i] += (int64_t)a->granted[i];
     b->used_at = c->now;
-    if (b->limit[PST_RATE_REQUESTS])
+    if (a->granted[PST_RATE_REQUESTS]) /* asked ahead, there may be none; of tokens alone, it says nothing */
         find_lane(c, b, a->granted[PST_RATE_REQUESTS]);
     wake_at(c, b, pst_ns_add(c->now, SLICE_IDLE));
     place_wake(c, b->place);

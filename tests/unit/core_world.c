@@ -2,6 +2,34 @@
 
 const pst_id_t ID = {{1, 2, 3}};
 
+/* What the budget holds now; there is one in a world that is metered. */
+static void fill(world_t *w, const pst_store_op_t *op)
+{
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        double cap = (double)op->u.limit.rate[i].cap, rate = (double)op->u.limit.rate[i].limit / 60 * (1 - w->others);
+        double now = w->level[i] + rate * (double)(w->now - w->filled_at) / (double)PST_SEC;
+        w->level[i] = w->filled_at ? PST_MIN(now, cap) : cap;
+    }
+    w->filled_at = w->now;
+}
+
+/* All that is needed of every rate, or nothing. */
+static void take_metered(world_t *w, const pst_store_op_t *op, pst_store_answer_t *a)
+{
+    fill(w, op);
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        double lacks = (double)op->u.limit.rate[i].least - w->level[i];
+        if (!op->u.limit.rate[i].limit || lacks <= 0)
+            continue;
+        a->refused = true;
+        a->wait_ms = PST_MAX(a->wait_ms, (uint64_t)(lacks * 60000 / (double)op->u.limit.rate[i].limit) + 1);
+    }
+    for (int i = 0; i < PST_RATE_COUNT && !a->refused; i++) {
+        a->granted[i] = PST_MIN(op->u.limit.rate[i].amount, (uint64_t)PST_MAX(w->level[i], 0));
+        w->level[i] -= (double)a->granted[i];
+    }
+}
+
 static void answer(world_t *w, const pst_store_op_t *op)
 {
     if (!op->token)
@@ -13,18 +41,22 @@ static void answer(world_t *w, const pst_store_op_t *op)
         a.holder = op->batch;
     if (op->type == PST_STORE_LIMIT_TAKE) {
         a.refused = w->take_refuse;
-        for (int i = 0; i < PST_RATE_COUNT; i++) {
+        for (int i = 0; i < PST_RATE_COUNT; i++)
             a.granted[i] = w->take_refuse ? 0 : op->u.limit.rate[i].amount;
+        a.wait_ms = w->take_refuse ? w->take_wait_ms : 0;
+        if (w->metered)
+            take_metered(w, op, &a);
+        for (int i = 0; i < PST_RATE_COUNT; i++) {
             w->granted[i] += (int64_t)a.granted[i];
             w->asked[i] = op->u.limit.rate[i].least;
         }
-        a.wait_ms = w->take_refuse ? w->take_wait_ms : 0;
     }
     pst_pack_headers_t h;
     if (op->type == PST_STORE_LOAD) {
         w->loads++;
-        a.headers = w->headers[op->u.load.pack];
-        a.bodies = op->u.load.bodies ? w->bodies[op->u.load.pack] : NULL;
+        uint8_t batch = op->batch.b[15];
+        a.headers = w->headers[batch][op->u.load.pack];
+        a.bodies = op->u.load.bodies ? w->bodies[batch][op->u.load.pack] : NULL;
         assert_int_equal(pst_pack_headers_decode(pst_blob_view(a.headers), &w->arena, &h), PST_OK);
         ev.u.stored.headers = &h;
     }
@@ -45,12 +77,25 @@ static void note_tasks(world_t *w, const pst_action_t *a)
 {
     const pst_task_group_t *g = &a->u.tasks.group;
     for (uint32_t i = 0; i < g->slots_n; i++) {
+        assert_true(w->tasks_n < WORLD_TASKS);
         task_t *t = &w->tasks[w->tasks_n++];
+        t->batch = g->batch.b[15];
+        t->at = w->now;
         t->ref = (pst_task_ref_t){g->batch, g->segment, g->pack, g->slots[i].slot, g->slots[i].dispatch};
         t->bytes = g->headers.n > 0;
         t->worker = a->u.tasks.worker;
         snprintf(t->provider, sizeof t->provider, "%.*s", (int)g->endpoint.provider.n, g->endpoint.provider.p);
         snprintf(t->model, sizeof t->model, "%.*s", (int)g->endpoint.model.n, g->endpoint.model.p);
+    }
+}
+
+static void note_keep(world_t *w, const pst_store_op_t *op)
+{
+    w->keeps++;
+    snprintf(w->kept_name, sizeof w->kept_name, "%.*s", (int)op->u.limit.name.n, op->u.limit.name.p);
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        w->kept_limit[i] = op->u.limit.rate[i].limit;
+        w->kept_source[i] = op->u.limit.rate[i].amount;
     }
 }
 
@@ -66,10 +111,13 @@ static void take_actions(world_t *w, pst_store_op_t *ops, uint32_t *n)
                 w->retries++;
             if (a.u.store.type == PST_STORE_DELETE)
                 w->deletes++;
+            if (a.u.store.type == PST_STORE_LIMIT_KEEP)
+                note_keep(w, &a.u.store);
             for (int i = 0; i < PST_RATE_COUNT && a.u.store.type == PST_STORE_LIMIT_GIVE; i++)
                 w->granted[i] -= (int64_t)a.u.store.u.limit.rate[i].amount;
             if (a.u.store.type == PST_STORE_END) {
                 w->ended = true;
+                w->ends++;
                 w->end_status = a.u.store.u.end.summary->status;
                 w->summary = *a.u.store.u.end.summary; /* its arrays die with the step */
                 w->calls = w->summary.endpoints_n ? w->summary.endpoints[0].calls : 0;
@@ -196,9 +244,9 @@ world_t *world_new(void)
 void world_free(world_t *w)
 {
     pst_core_destroy(&w->core);
-    for (int i = 0; i < 4; i++) {
-        pst_blob_unref(&w->headers[i]);
-        pst_blob_unref(&w->bodies[i]);
+    for (int i = 0; i < WORLD_BATCHES * WORLD_PACKS; i++) {
+        pst_blob_unref(&w->headers[i / WORLD_PACKS][i % WORLD_PACKS]);
+        pst_blob_unref(&w->bodies[i / WORLD_PACKS][i % WORLD_PACKS]);
     }
     pst_arena_release(&w->arena);
     free(w);
@@ -233,15 +281,25 @@ pst_view_t route_bytes(world_t *w, const wish_t *x)
     return encoded(w, &r);
 }
 
+static pst_id_t id_of(const wish_t *x)
+{
+    pst_id_t id = ID;
+    id.b[15] = x->batch;
+    return id;
+}
+
 void send_pack(world_t *w, const wish_t *x, uint32_t pack)
 {
+    assert_true(pack < WORLD_PACKS && x->batch < WORLD_BATCHES);
+    pst_blob_t **headers = &w->headers[x->batch][pack], **bodies = &w->bodies[x->batch][pack];
     uint32_t jobs = x->jobs ? x->jobs : JOBS;
     pst_job_header_t h[256];
     memset(h, 0, sizeof h);
     for (uint32_t i = 0; i < jobs; i++) {
         h[i].index = pack * jobs + i;
         h[i].custom_id = pst_arena_printf(&w->arena, "id-%u", h[i].index);
-        h[i].input_tokens = 100;
+        h[i].input_tokens = x->input ? x->input : 100;
+        h[i].prefix = x->prefix ? x->prefix + h[i].index % PST_MAX(x->prefixes, 1) : 0;
         h[i].output_tokens = w->output_limit;
         h[i].body_bytes = 2;
         if (x->reject) {
@@ -255,36 +313,42 @@ void send_pack(world_t *w, const wish_t *x, uint32_t pack)
     pst_buf_t b;
     pst_buf_init(&b, 0);
     pst_pack_headers_encode(&p, &b);
-    pst_blob_unref(&w->headers[pack]); /* of an upload before */
-    pst_blob_unref(&w->bodies[pack]);
-    w->headers[pack] = pst_blob_new(b.p, b.n);
-    w->bodies[pack] = pst_blob_new(NULL, jobs * 2);
+    pst_blob_unref(headers); /* of an upload before */
+    pst_blob_unref(bodies);
+    *headers = pst_blob_new(b.p, b.n);
+    *bodies = pst_blob_new(NULL, jobs * 2);
     pst_buf_release(&b);
-    pst_msg_pack_t m = {.req = 10 + pack, .batch = ID, .pack = pack, .headers = pst_blob_view(w->headers[pack]),
-                        .bodies = pst_blob_view(w->bodies[pack])};
+    pst_msg_pack_t m = {.req = 10 + pack, .batch = id_of(x), .pack = pack, .headers = pst_blob_view(*headers),
+                        .bodies = pst_blob_view(*bodies)};
     pst_event_t ev = {.type = PST_EV_PACK};
     ev.u.pack.peer = CLIENT;
     ev.u.pack.msg = &m;
     ev.u.pack.headers = &p;
-    ev.u.pack.headers_blob = w->headers[pack];
-    ev.u.pack.bodies_blob = w->bodies[pack];
+    ev.u.pack.headers_blob = *headers;
+    ev.u.pack.bodies_blob = *bodies;
     run(w, &ev);
     w->packs = pack + 1;
 }
 
-void send_commit(world_t *w, uint32_t packs, uint32_t jobs)
+static void commit(world_t *w, pst_id_t batch, uint32_t packs, uint32_t jobs)
 {
-    pst_msg_commit_t m = {.req = 99, .batch = ID, .packs = packs, .jobs = jobs};
+    pst_msg_commit_t m = {.req = 99, .batch = batch, .packs = packs, .jobs = jobs};
     pst_event_t ev = {.type = PST_EV_COMMIT};
     ev.u.commit.peer = CLIENT;
     ev.u.commit.msg = &m;
     run(w, &ev);
 }
 
+void send_commit(world_t *w, uint32_t packs, uint32_t jobs)
+{
+    commit(w, ID, packs, jobs);
+}
+
 void send_open(world_t *w, const wish_t *x)
 {
-    pst_msg_open_t m = {.req = 1, .batch = ID, .priority = PST_PRIORITY_NORMAL, .window_s = x->window_s,
-                        .max_cost_nano = x->max_cost_nano, .idempotency_key = pst_view_str(x->key)};
+    pst_msg_open_t m = {.req = 1, .batch = id_of(x), .window_s = x->window_s, .max_cost_nano = x->max_cost_nano,
+                        .priority = (uint8_t)(x->priority ? x->priority - 1 : PST_PRIORITY_NORMAL),
+                        .idempotency_key = pst_view_str(x->key), .tenant = pst_view_str(x->tenant)};
     pst_event_t ev = {.type = PST_EV_OPEN};
     ev.u.open.peer = CLIENT;
     ev.u.open.msg = &m;
@@ -297,7 +361,7 @@ void submit(world_t *w, wish_t x)
     send_open(w, &x);
     for (uint32_t i = 0; i < packs; i++)
         send_pack(w, &x, i);
-    send_commit(w, packs, packs * (x.jobs ? x.jobs : JOBS));
+    commit(w, id_of(&x), packs, packs * (x.jobs ? x.jobs : JOBS));
 }
 
 void batch_req(world_t *w, pst_event_type_t type)
@@ -326,7 +390,8 @@ void outcome_from(world_t *w, pst_peer_t worker, const task_t *t, say_t s)
         o.cached_tokens = s.cached_tokens;
     }
     pst_outcome_group_t g = {.batch = t->ref.batch, .segment = t->ref.segment, .endpoints = &name, .endpoints_n = 1,
-                             .outcomes = &o, .outcomes_n = 1, .blob = {PST_CODEC_RAW, 2, pst_blob_view(blob)}};
+                             .outcomes = &o, .outcomes_n = 1, .blob = {PST_CODEC_RAW, 2, pst_blob_view(blob)},
+                             .limits = (pst_limit_report_t *)(uintptr_t)s.limits, .limits_n = s.limits_n};
     pst_event_t ev = {.type = PST_EV_OUTCOMES};
     ev.u.outcomes.worker = worker;
     ev.u.outcomes.number = ++w->outcome_number;
@@ -345,6 +410,22 @@ void outcome(world_t *w, uint32_t task, say_t s)
 
 const say_t DONE = {.verdict = PST_VERDICT_DONE, .status = 200};
 const say_t SERVER = {.verdict = PST_VERDICT_RETRY, .cause = PST_CAUSE_SERVER, .status = 500};
+
+uint32_t answer_for(world_t *w, pst_ns_t time, pst_ns_t latency, say_t s)
+{
+    uint32_t sent = 0;
+    s.latency_us = s.latency_us ? s.latency_us : latency / PST_US;
+    for (pst_ns_t end = w->now + time; w->now < end;) {
+        uint32_t before = w->tasks_n, done = 0;
+        pass(w, 10 * PST_MS);
+        while (done < w->tasks_n && w->tasks[done].at + latency <= w->now)
+            outcome(w, done++, s);
+        sent += w->tasks_n - before;
+        w->tasks_n -= done;
+        memmove(w->tasks, w->tasks + done, w->tasks_n * sizeof *w->tasks);
+    }
+    return sent;
+}
 
 void finish_all(world_t *w, uint32_t from)
 {

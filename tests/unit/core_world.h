@@ -10,9 +10,14 @@
 #define JOBS 8
 #define WORKER 100u
 #define CLIENT 1u
+#define WORLD_BATCHES 16
+#define WORLD_PACKS 16
+#define WORLD_TASKS 4096
 
 typedef struct task {
     pst_task_ref_t ref;
+    uint8_t batch; /* its number */
+    pst_ns_t at;
     char provider[32], model[32];
     bool bytes;
     pst_peer_t worker;
@@ -25,9 +30,9 @@ typedef struct world {
     bool store_mute; /* answers are kept back */
     pst_store_op_t kept[64];
     uint32_t kept_n;
-    pst_blob_t *headers[4], *bodies[4];
+    pst_blob_t *headers[WORLD_BATCHES][WORLD_PACKS], *bodies[WORLD_BATCHES][WORLD_PACKS];
     uint32_t packs;
-    task_t tasks[256];
+    task_t tasks[WORLD_TASKS];
     uint32_t tasks_n;
     uint64_t acked;
     uint32_t revoked;
@@ -37,6 +42,7 @@ typedef struct world {
     char last_message[256];
     uint32_t last_attempts;
     bool ended;
+    uint32_t ends; /* batches that have */
     uint8_t end_status;
     pst_batch_info_t summary;
     uint64_t calls; /* of the summary's first endpoint */
@@ -46,6 +52,13 @@ typedef struct world {
     uint64_t outcome_number;
     uint64_t take_wait_ms;
     bool take_refuse;
+    bool metered;       /* a budget holds what it was filled with: full at first, then its limit a minute */
+    double level[PST_RATE_COUNT];
+    double others;      /* what other brokers take of that */
+    pst_ns_t filled_at; /* 0: never */
+    uint32_t keeps;     /* LIMIT_KEEPs, and what the last one said */
+    char kept_name[80];
+    uint64_t kept_limit[PST_RATE_COUNT], kept_source[PST_RATE_COUNT];
     uint32_t parked, resumed;
     pst_err_t refuse[PST_STORE_OP_COUNT]; /* what the store says to such an operation */
     uint32_t deletes;
@@ -65,6 +78,12 @@ typedef struct wish {
     const char *order;
     const char *key;
     pst_view_t route; /* encoded; empty: made of the above */
+    uint8_t batch;    /* its number; 0: ID */
+    const char *tenant;
+    uint32_t priority; /* 1 + pst_priority_t; 0: normal */
+    uint32_t input;    /* tokens of each job; 0: 100 */
+    uint64_t prefix;   /* of the first job; the others' go round: prefix, prefix + 1, … */
+    uint32_t prefixes; /* so many; 0: one */
 } wish_t;
 
 /* What a worker says of a call. */
@@ -77,6 +96,8 @@ typedef struct say {
     uint64_t latency_us;    /* 0: 5 ms */
     uint32_t input_tokens, output_tokens; /* of DONE; 0: 10 and 20 */
     uint32_t cached_tokens;
+    const pst_limit_report_t *limits; /* what its headers say; endpoint 0 is the call's */
+    uint32_t limits_n;
 } say_t;
 
 extern const pst_id_t ID;
@@ -100,6 +121,8 @@ void submit(world_t *w, wish_t x);
 void batch_req(world_t *w, pst_event_type_t type);
 void outcome_from(world_t *w, pst_peer_t worker, const task_t *t, say_t s);
 void outcome(world_t *w, uint32_t task, say_t s);
+/* Lets time pass in which each call is answered after `latency`: then it is no task any more.  Gives calls sent meanwhile. */
+uint32_t answer_for(world_t *w, pst_ns_t time, pst_ns_t latency, say_t s);
 void finish_all(world_t *w, uint32_t from);
 void info(world_t *w, pst_batch_info_t *i);
 
