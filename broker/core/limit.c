@@ -6,7 +6,7 @@
  * was spent too much is paid back out of the next slice.
  *
  * A slice is not spent at once but at the pace of its rate: many providers count by the second, whatever they call the
- * limit, and a burst of a tenth of a minute's requests would meet refusals there.  The pace begins a hundredth below
+ * limit, and a burst of a tenth of a minute's requests would meet refusals there.  The pace begins half a hundredth below
  * the limit, which keeps an even flow within windows of a second, and comes nearer while nothing is refused.  Where several
  * brokers take from one budget each keeps to the pace at which it is given slices.
  *
@@ -18,7 +18,7 @@
 #define DAY_SLICES 1000     /* into which a day's requests are cut */
 #define LANES_MAX 64        /* brokers that share a budget */
 #define SLICE_REQUESTS_MIN 16 /* a round trip costs Redis some 15 us: a sixteenth of it a job */
-#define PACE_FIRST 0.99     /* share of a limit that the pace keeps to: it comes nearer while nothing is refused … */
+#define PACE_FIRST 0.995    /* share of a limit that the pace keeps to: it comes nearer while nothing is refused … */
 #define PACE_MOST 0.9995
 #define PACE_LEAST 0.8
 #define PACE_UP 5e-7        /* … by so much a call, and goes away by so much a refusal: these balance at one in 4,000 */
