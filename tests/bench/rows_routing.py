@@ -57,11 +57,12 @@ def groups(c, providers):
 def least_seconds(jobs):
     """No routing is faster, but by luck of less than a window.
 
-    In T seconds the one bucket lets its burst and 200 T through.  Of windows of a second, each with 100 calls, T seconds
-    touch T + 1 on average over when they begin: 100 T, and 100 that one may use at once.  So for N jobs
+    In T seconds the one bucket lets its burst and 200 T through.  Of windows of a second, each with 100 calls, T
+    seconds touch T + 1 on average over when they begin: 100 T, and 100 that one may use at once.  So for N jobs
         T >= (N - burst - 100) / 300
-    and the last call takes its time on top.  (market_fluid.c gives the windows 200 at once, the most there can be: it must
-    hold for every run of its kind.  Here that is a thirtieth of 3,000 jobs, and nobody can know when a window begins.)"""
+    and the last call takes its time on top.  (market_fluid.c gives the windows 200 at once, the most there can be: it
+    must hold for every run of its kind.  Here these are a thirtieth of all jobs, and who sends them cannot know when a
+    window begins.)"""
     at_once = STEADY_BURST + WINDOWS_RPM / 60
     return max(jobs - at_once, 0) / ((STEADY_RPM + WINDOWS_RPM) / 60) + LATENCY_S
 
