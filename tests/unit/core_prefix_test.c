@@ -198,6 +198,25 @@ static void a_batch_holds_back_so_many_at_most(void **state)
     }
 }
 
+/* The bound is the batch's: packs of it with other wishes wait as well, and go on with the rest. */
+static void what_a_batch_holds_back_counts_for_all_its_routes(void **state)
+{
+    (void)state;
+    world_t *w = caching(4000);
+    wish_t x = {.models = {"l"}, .prefix = 7, .jobs = 256}, other = {.models = {"l"}, .order = "left", .jobs = 256};
+    send_open(w, &x);
+    for (uint32_t i = 0; i < 5; i++)
+        send_pack(w, &x, i);
+    send_pack(w, &other, 5);
+    send_commit(w, 6, 6 * 256);
+    assert_in_range(w->tasks_n, 1, 1 + 256);
+    for (uint32_t i = 0; i < w->tasks_n; i++)
+        outcome(w, i, DONE);
+    assert_int_equal(w->summary.completed, 6 * 256);
+    assert_nothing_left(w);
+    world_free(w);
+}
+
 /* Held ones keep their pack's record, not its bytes: it is read back when they may go. */
 static void held_jobs_of_packs_that_were_closed_are_read_back(void **state)
 {
@@ -330,6 +349,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(other_beginnings_and_none_are_not_held_up),
     cmocka_unit_test(without_a_cache_there_is_nothing_to_wait_for),
     cmocka_unit_test(a_batch_holds_back_so_many_at_most),
+    cmocka_unit_test(what_a_batch_holds_back_counts_for_all_its_routes),
     cmocka_unit_test(held_jobs_of_packs_that_were_closed_are_read_back),
     cmocka_unit_test(a_cancelled_batch_leaves_nothing_held),
     cmocka_unit_test(an_expired_batch_leaves_nothing_held),
