@@ -586,12 +586,8 @@ static visit_t after(run_t *r, sent_t s)
         return VISIT_BLOCKED;
     case SENT_BUDGET:
         return out_of_budget(r->c, r->flow->batch);
-    case SENT_HELD:
-        if (!holds_enough(r))
-            break;
-        r->flow->batch->hold_waited = true;
-        return VISIT_HELD;
     case SENT:
+    case SENT_HELD:
     case SENT_HOPELESS:
         break;
     }
@@ -735,12 +731,13 @@ static visit_t visit(pst_core_t *c, flow_t *f)
     f->batch->in_turn = true;
     visit_t v = VISIT_MORE;
     while (v == VISIT_MORE) {
-        if (!pst_link_empty(&f->ready))
-            v = visit_ready(&r);
-        else if (f->head != NONE)
-            v = visit_fresh(&r);
-        else
+        if (pst_link_empty(&f->ready) && f->head == NONE)
             return VISIT_IDLE;
+        if (holds_enough(&r)) { /* this flow, or others of its batch: each waits until some may go */
+            f->batch->hold_waited = true;
+            return VISIT_HELD;
+        }
+        v = pst_link_empty(&f->ready) ? visit_fresh(&r) : visit_ready(&r);
     }
     return v;
 }

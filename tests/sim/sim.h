@@ -10,6 +10,7 @@
  *   an accepted batch is wholly in the store            one idempotency key, one accepted batch
  *   no job is called by two workers that both have a session, nor again after an answer if no worker was lost
  *   a provider gets no more calls than the store granted, nor more at once than its limit
+ *   a batch is its tenant's, also in the store
  *   bytes of packs in memory stay under their bound     every account equals the results stored with it
  * And at the end: every accepted batch has ended, with one result for every job, and the core holds nothing. */
 #ifndef SIM_H
@@ -25,12 +26,21 @@
 #define SIM_PACKS_MAX 64
 #define SIM_WORKERS_MAX 4
 #define SIM_PROVIDERS 3
+#define SIM_ENDPOINTS 4
+#define SIM_BUCKETS (SIM_PROVIDERS + SIM_ENDPOINTS)
 #define SIM_RESULTS_MAX 4096
 
 typedef struct sim_faults {
     bool broker_crash, store_stall, worker_crash, link_cut, outage, bad_key, server_errors, limits, client_death, cancel,
-        window, budget;
+        window, budget, caches, headers;
 } sim_faults_t;
+
+/* The first of them is one provider's, with the last: what rests at one is no reason for the other to wait. */
+typedef struct sim_endpoint {
+    uint32_t provider;
+    const char *model;
+} sim_endpoint_t;
+extern const sim_endpoint_t sim_endpoints[SIM_ENDPOINTS];
 
 /* ---- Redis, as far as the core can tell --------------------------------------------------------------------------- */
 
@@ -61,7 +71,7 @@ typedef struct stored_batch {
     bool there, accepted, ended;
     pst_drain_t drain;
     uint64_t accepted_ms, expires_ms, max_cost_nano, window_s;
-    char key[16];
+    char key[16], tenant[16];
     uint32_t packs, jobs, segments;
     stored_pack_t pack[SIM_PACKS_MAX];
     uint32_t results_n;
@@ -74,9 +84,12 @@ typedef struct stored_batch {
 
 typedef struct bucket_model {
     char name[64];
-    double requests;
+    double level[PST_RATE_COUNT];
     pst_ns_t at, blocked_until;
-    uint64_t granted;
+    uint64_t granted; /* requests */
+    bool kept;        /* what was learned of it: */
+    uint64_t limit[PST_RATE_COUNT];
+    uint8_t source[PST_RATE_COUNT];
 } bucket_model_t;
 
 /* ---- the world ------------------------------------------------------------------------------------------------------ */
@@ -101,6 +114,7 @@ typedef struct call { /* a task at a worker */
     uint8_t verdict, cause;
     uint16_t status;
     uint64_t wait_ms;
+    pst_limit_report_t said; /* limit 0: nothing */
     struct call *next;
 } call_t;
 
@@ -127,6 +141,8 @@ typedef struct batch_plan {
     uint32_t packs, jobs, segments;
     uint32_t pack_jobs[SIM_PACKS_MAX], pack_segment[SIM_PACKS_MAX], pack_route[SIM_PACKS_MAX];
     uint8_t priority;
+    char tenant[16];
+    uint32_t prefixes;   /* beginnings that its jobs have, in turn; 0: none */
     uint64_t window_s, max_cost_nano;
     bool cancel;
     bool accepted_told;  /* some client got ACCEPTED */
@@ -139,6 +155,7 @@ typedef struct provider_model {
     uint32_t concurrency;
     uint32_t in_flight;
     uint64_t calls;
+    bool caches;
     pst_ns_t outage_until, bad_key_until;
     double p_error, p_429, p_final;
 } provider_model_t;
@@ -161,7 +178,7 @@ struct world {
     /* redis */
     stored_batch_t *stored;
     uint32_t stored_n;
-    bucket_model_t bucket[8];
+    bucket_model_t bucket[SIM_BUCKETS];
     uint32_t buckets_n;
     struct {
         char key[16];
@@ -179,7 +196,7 @@ struct world {
     batch_plan_t batch[SIM_BATCHES_MAX * 2];
     uint32_t batches_n;
     provider_model_t provider[SIM_PROVIDERS];
-    uint32_t revokes;    /* on their way: the broker counts those calls no more, the provider still does */
+    pst_ns_t revoked_by; /* the latest REVOKE is there: until then a call may run whose place is taken already */
     uint32_t losses;     /* workers whose session was lost with calls in flight */
     uint32_t crashes;    /* of the broker */
     pst_arena_t arena;   /* of the current step */

@@ -64,7 +64,8 @@ static bucket_model_t *bucket_named(world_t *w, const char *name)
     bucket_model_t *b = &w->bucket[w->buckets_n++];
     memset(b, 0, sizeof *b);
     snprintf(b->name, sizeof b->name, "%s", name);
-    b->requests = 1e18; /* begins full */
+    for (int i = 0; i < PST_RATE_COUNT; i++)
+        b->level[i] = 1e18; /* begins full */
     return b;
 }
 
@@ -164,43 +165,67 @@ static void free_key(world_t *w, const pst_id_t *holder)
             w->keys[i--] = w->keys[--w->keys_n];
 }
 
+static void fill(world_t *w, bucket_model_t *b, const pst_store_op_t *op)
+{
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        double seconds = i == PST_RATE_DAILY ? 86400 : 60, limit = (double)op->u.limit.rate[i].limit;
+        double cap = i == PST_RATE_DAILY ? limit : (double)op->u.limit.rate[i].cap;
+        b->level[i] = PST_MIN(b->level[i] + limit / seconds * (double)(w->now - b->at) / 1e9, cap);
+    }
+    b->at = w->now;
+}
+
+/* The least of every rate, or nothing. */
 static void take(world_t *w, const pending_t *p, pst_store_answer_t *a)
 {
     const pst_store_op_t *op = &p->op;
     bucket_model_t *b = bucket_named(w, p->name);
-    double rate = (double)op->u.limit.rate[PST_RATE_REQUESTS].limit / 60;
-    b->requests += rate * (double)(w->now - b->at) / 1e9;
-    b->at = w->now;
-    if (b->requests > (double)op->u.limit.rate[PST_RATE_REQUESTS].cap)
-        b->requests = (double)op->u.limit.rate[PST_RATE_REQUESTS].cap;
-    double want = (double)op->u.limit.rate[PST_RATE_REQUESTS].amount;
-    double got = b->requests < want ? (double)(uint64_t)b->requests : want;
-    if (w->now < b->blocked_until || got < (double)op->u.limit.rate[PST_RATE_REQUESTS].least || got < 1) {
-        a->refused = true;
-        a->wait_ms = w->now < b->blocked_until ? (b->blocked_until - w->now) / PST_MS + 1
-                                               : (uint64_t)(1000 / rate) + 1;
-        return;
+    fill(w, b, op);
+    double wait_ms = w->now < b->blocked_until ? (double)((b->blocked_until - w->now) / PST_MS + 1) : 0;
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        double lacks = (double)op->u.limit.rate[i].least - b->level[i];
+        if (op->u.limit.rate[i].limit && lacks > 0)
+            wait_ms = PST_MAX(wait_ms, lacks * 60000 / (double)op->u.limit.rate[i].limit + 1);
     }
-    b->requests -= got;
-    b->granted += (uint64_t)got;
-    a->granted[PST_RATE_REQUESTS] = (uint64_t)got;
+    a->refused = wait_ms > 0;
+    a->wait_ms = (uint64_t)wait_ms;
+    for (int i = 0; i < PST_RATE_COUNT && !a->refused; i++) {
+        if (op->u.limit.rate[i].limit)
+            a->granted[i] = (uint64_t)PST_MAX(PST_MIN((double)op->u.limit.rate[i].amount, b->level[i]), 0);
+        b->level[i] -= (double)a->granted[i];
+    }
+    b->granted += a->granted[PST_RATE_REQUESTS];
+}
+
+static void keep(bucket_model_t *b, const pst_store_op_t *op)
+{
+    b->kept = true;
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        b->limit[i] = op->u.limit.rate[i].limit;
+        b->source[i] = (uint8_t)op->u.limit.rate[i].amount;
+    }
 }
 
 static void apply_limit(world_t *w, const pending_t *p, pst_store_answer_t *a)
 {
+    const pst_store_op_t *op = &p->op;
     bucket_model_t *b = bucket_named(w, p->name);
-    if (p->op.type == PST_STORE_LIMIT_TAKE) {
+    if (op->type == PST_STORE_LIMIT_TAKE) {
         take(w, p, a);
-    } else if (p->op.type == PST_STORE_LIMIT_GIVE) {
-        b->requests += (double)p->op.u.limit.rate[PST_RATE_REQUESTS].amount;
-        b->granted -= p->op.u.limit.rate[PST_RATE_REQUESTS].amount;
+    } else if (op->type == PST_STORE_LIMIT_GIVE) {
+        for (int i = 0; i < PST_RATE_COUNT; i++)
+            b->level[i] += (double)op->u.limit.rate[i].amount;
+        b->granted -= op->u.limit.rate[PST_RATE_REQUESTS].amount;
+    } else if (op->type == PST_STORE_LIMIT_KEEP) {
+        keep(b, op);
     } else {
-        b->blocked_until = PST_MAX(b->blocked_until, w->now + p->op.u.limit.block_ms * PST_MS);
+        b->blocked_until = PST_MAX(b->blocked_until, w->now + op->u.limit.block_ms * PST_MS);
     }
 }
 
-static stored_batch_t *apply_open(world_t *w, const pst_store_op_t *op)
+static stored_batch_t *apply_open(world_t *w, const pending_t *p)
 {
+    const pst_store_op_t *op = &p->op;
     stored_batch_t *b = store_find(w, &op->batch);
     if (b)
         return b;
@@ -216,6 +241,9 @@ static stored_batch_t *apply_open(world_t *w, const pst_store_op_t *op)
     b->id = op->batch;
     batch_plan_t *plan = sim_plan(w, &op->batch);
     snprintf(b->key, sizeof b->key, "%s", plan->key);
+    memcpy(b->tenant, p->name, sizeof b->tenant);
+    if (strcmp(b->tenant, plan->tenant) != 0)
+        sim_fail(w, "a batch of %s is stored as one of %s", plan->tenant, b->tenant);
     b->window_s = plan->window_s;
     b->max_cost_nano = plan->max_cost_nano;
     return b;
@@ -236,17 +264,16 @@ static void apply(world_t *w, pending_t *p, pst_store_answer_t *a)
     stored_batch_t *b = store_find(w, &op->batch);
     switch (op->type) {
     case PST_STORE_OPEN:
-        b = apply_open(w, op);
+        b = apply_open(w, p);
         a->err = b->ended ? PST_E_EXISTS : PST_OK;
         a->holder = holder_of(w, b->key, NULL, NULL);
         return;
     case PST_STORE_LIMIT_TAKE:
     case PST_STORE_LIMIT_GIVE:
     case PST_STORE_LIMIT_BLOCK:
+    case PST_STORE_LIMIT_KEEP:
         apply_limit(w, p, a);
         return;
-    case PST_STORE_LIMIT_KEEP:
-        return; /* learned anew after a crash: the market keeps it */
     case PST_STORE_DELETE:
         if (b) {
             free_key(w, &b->id);
@@ -409,7 +436,9 @@ static void keep_retry(world_t *w, pending_t *p, const pst_retry_t *r)
         for (int k = 0; k < SIM_PROVIDERS; k++)
             if (pst_view_eqs(r->endpoints[i].provider, w->provider[k].name))
                 p->retry->names[i].provider = pst_view_str(w->provider[k].name);
-        p->retry->names[i].model = PST_VIEW_LIT("m");
+        for (int k = 0; k < SIM_ENDPOINTS; k++)
+            if (pst_view_eqs(r->endpoints[i].model, sim_endpoints[k].model))
+                p->retry->names[i].model = pst_view_str(sim_endpoints[k].model);
     }
     memcpy(p->retry->history, r->history, r->history_n * sizeof *r->history);
 }
@@ -426,6 +455,8 @@ void store_submit(world_t *w, const pst_store_op_t *op)
         keep_append(p, op);
     } else if (op->type == PST_STORE_RETRY) {
         keep_retry(w, p, op->u.retry.retry);
+    } else if (op->type == PST_STORE_OPEN) {
+        snprintf(p->name, sizeof p->name, "%.*s", (int)op->u.open.info->tenant.n, op->u.open.info->tenant.p);
     } else if (op->type >= PST_STORE_LIMIT_TAKE) {
         snprintf(p->name, sizeof p->name, "%.*s", (int)op->u.limit.name.n, op->u.limit.name.p);
     }
@@ -501,7 +532,8 @@ static void restore_one(world_t *w, stored_batch_t *b)
     batch_plan_t *plan = sim_plan(w, &b->id);
     r.u.batch.info = (pst_batch_info_t){.batch = b->id, .priority = plan->priority, .window_s = b->window_s,
                                         .max_cost_nano = b->max_cost_nano, .accepted_ms = b->accepted_ms,
-                                        .expires_ms = b->expires_ms, .idempotency_key = pst_view_str(b->key)};
+                                        .expires_ms = b->expires_ms, .idempotency_key = pst_view_str(b->key),
+                                        .tenant = pst_view_str(b->tenant)};
     r.u.batch.drain = b->drain;
     for (uint32_t i = 0; b->accepted_ms && i < b->packs; i++)
         r.u.batch.jobs += b->pack[i].entry.jobs;
@@ -515,8 +547,20 @@ static void restore_one(world_t *w, stored_batch_t *b)
     restored(w, &r);
 }
 
+static void restore_limits(world_t *w, const bucket_model_t *b)
+{
+    pst_restored_t r = {.type = PST_RESTORED_LIMITS};
+    r.u.limits.name = pst_view_str(b->name);
+    memcpy(r.u.limits.limit, b->limit, sizeof r.u.limits.limit);
+    memcpy(r.u.limits.source, b->source, sizeof r.u.limits.source);
+    restored(w, &r);
+}
+
 void store_restore(world_t *w)
 {
+    for (uint32_t i = 0; i < w->buckets_n; i++)
+        if (w->bucket[i].kept)
+            restore_limits(w, &w->bucket[i]);
     for (uint32_t i = 0; i < w->stored_n; i++)
         if (w->stored[i].there && !w->stored[i].ended)
             restore_one(w, &w->stored[i]);

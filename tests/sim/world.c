@@ -9,6 +9,8 @@
 #define HEAL_AFTER (20 * PST_SEC)
 #define END_AFTER (1200 * PST_SEC) /* of virtual time after healing: everything must have ended */
 
+const sim_endpoint_t sim_endpoints[SIM_ENDPOINTS] = {{0, "m"}, {1, "m"}, {2, "m"}, {0, "n"}};
+
 /* ---- time and chance ---------------------------------------------------------------------------------------------- */
 
 void sim_fail(world_t *w, const char *fmt, ...)
@@ -75,7 +77,7 @@ typedef struct to_worker {
     pst_action_type_t type;
     pst_task_ref_t ref[64];
     uint32_t refs;
-    char provider[16];
+    uint32_t endpoint;
     uint64_t number;
 } to_worker_t;
 
@@ -130,6 +132,16 @@ static void check_ack(world_t *w, worker_t *k, uint64_t number)
                      c->ref.slot);
 }
 
+static uint32_t endpoint_named(world_t *w, const pst_endpoint_name_t *n)
+{
+    for (uint32_t i = 0; i < SIM_ENDPOINTS; i++)
+        if (pst_view_eqs(n->provider, w->provider[sim_endpoints[i].provider].name) &&
+            pst_view_eqs(n->model, sim_endpoints[i].model))
+            return i;
+    sim_fail(w, "an endpoint that is not configured");
+    return 0;
+}
+
 static void send_to_worker(world_t *w, const pst_action_t *a, pst_peer_t peer)
 {
     uint32_t at;
@@ -145,15 +157,17 @@ static void send_to_worker(world_t *w, const pst_action_t *a, pst_peer_t peer)
         PST_ASSERT(g->slots_n <= PST_COUNT(m->ref));
         for (uint32_t i = 0; i < g->slots_n; i++)
             m->ref[m->refs++] = (pst_task_ref_t){g->batch, g->segment, g->pack, g->slots[i].slot, g->slots[i].dispatch};
-        snprintf(m->provider, sizeof m->provider, "%.*s", (int)g->endpoint.provider.n, g->endpoint.provider.p);
+        m->endpoint = g->slots_n ? endpoint_named(w, &g->endpoint) : 0;
     } else if (a->type == PST_ACT_REVOKE) {
         m->ref[m->refs++] = a->u.revoke.ref;
-        w->revokes++;
     } else {
         m->number = a->u.ack.number;
         check_ack(w, k, m->number);
     }
-    sim_after(w, in_order(w, &k->to_worker), worker_receives, m, &k->link, true);
+    pst_ns_t delay = in_order(w, &k->to_worker);
+    if (a->type == PST_ACT_REVOKE)
+        w->revoked_by = PST_MAX(w->revoked_by, w->now + delay);
+    sim_after(w, delay, worker_receives, m, &k->link, true);
 }
 
 static void send_to_client(world_t *w, const pst_action_t *a)
@@ -236,8 +250,13 @@ void sim_step(world_t *w, const pst_event_t *ev)
 typedef struct answer {
     uint32_t worker;
     pst_task_ref_t ref;
-    uint32_t provider;
+    uint32_t endpoint;
 } answer_t;
+
+static provider_model_t *provider_of(world_t *w, uint32_t endpoint)
+{
+    return &w->provider[sim_endpoints[endpoint].provider];
+}
 
 static uint32_t ordinal(world_t *w, const pst_task_ref_t *ref)
 {
@@ -248,8 +267,21 @@ static uint32_t ordinal(world_t *w, const pst_task_ref_t *ref)
     return n;
 }
 
+/* What is said is not what is enforced: the core must live with either.  Every limit lets all jobs through in time. */
+static void say_limit(world_t *w, call_t *c)
+{
+    static const uint64_t least[PST_RATE_COUNT] = {300, 20000, 20000, 40000, 1000000};
+    uint8_t rate = (uint8_t)sim_between(w, 0, PST_RATE_COUNT - 1);
+    uint64_t limit = least[rate] * sim_between(w, 1, 100);
+    c->said = (pst_limit_report_t){.rate = rate, .limit = limit, .remaining = UINT64_MAX};
+    if (sim_chance(w, 0.5))
+        c->said.remaining = sim_between(w, 0, limit);
+}
+
 static void decide(world_t *w, call_t *c, provider_model_t *p)
 {
+    if (w->faults.headers && sim_chance(w, 0.1))
+        say_limit(w, c);
     c->status = 200;
     c->verdict = PST_VERDICT_DONE;
     c->cause = PST_CAUSE_NONE;
@@ -278,7 +310,7 @@ static void send_outcomes(world_t *w, uint32_t at);
 static void provider_answers(world_t *w, void *arg)
 {
     answer_t *a = arg;
-    provider_model_t *p = &w->provider[a->provider];
+    provider_model_t *p = provider_of(w, a->endpoint);
     worker_t *k = &w->worker[a->worker];
     call_t *c = find_call(k, &a->ref);
     if (!c || c->done)
@@ -305,7 +337,7 @@ static void check_call(world_t *w, uint32_t at, const pst_task_ref_t *ref, provi
             sim_fail(w, "%llu calls of %s, %llu granted", (unsigned long long)p->calls, p->name,
                      (unsigned long long)granted);
     }
-    if (p->concurrency && p->in_flight > p->concurrency + w->revokes && !w->losses && !w->crashes)
+    if (p->concurrency && p->in_flight > p->concurrency && !w->losses && !w->crashes && w->now > w->revoked_by)
         sim_fail(w, "%u calls of %s at once", p->in_flight, p->name);
     for (uint32_t i = 0; i < w->workers_n; i++) {
         if (i == at || !w->worker[i].alive || !w->worker[i].session)
@@ -318,7 +350,7 @@ static void check_call(world_t *w, uint32_t at, const pst_task_ref_t *ref, provi
 
 /* ---- workers -------------------------------------------------------------------------------------------------------------- */
 
-static void start_call(world_t *w, uint32_t at, const pst_task_ref_t *ref, uint32_t provider)
+static void start_call(world_t *w, uint32_t at, const pst_task_ref_t *ref, uint32_t endpoint)
 {
     worker_t *k = &w->worker[at];
     call_t *c = find_call(k, ref);
@@ -332,15 +364,15 @@ static void start_call(world_t *w, uint32_t at, const pst_task_ref_t *ref, uint3
     }
     c = pst_calloc(1, sizeof *c);
     c->ref = *ref;
-    c->endpoint = provider;
+    c->endpoint = endpoint;
     c->next = k->calls;
     k->calls = c;
-    provider_model_t *p = &w->provider[provider];
+    provider_model_t *p = provider_of(w, endpoint);
     p->calls++;
     p->in_flight++;
     check_call(w, at, ref, p);
     answer_t *a = pst_calloc(1, sizeof *a);
-    *a = (answer_t){at, *ref, provider};
+    *a = (answer_t){at, *ref, endpoint};
     sim_after(w, sim_between(w, PST_MS, 400 * PST_MS), provider_answers, a, &k->life, true);
 }
 
@@ -351,7 +383,7 @@ static void drop_call(world_t *w, worker_t *k, call_t *gone)
             continue;
         *c = gone->next;
         if (!gone->done)
-            w->provider[gone->endpoint].in_flight--;
+            provider_of(w, gone->endpoint)->in_flight--;
         free(gone);
         return;
     }
@@ -362,14 +394,10 @@ static void worker_receives(world_t *w, void *arg)
     to_worker_t *m = arg;
     worker_t *k = &w->worker[m->worker];
     if (m->type == PST_ACT_TASKS) {
-        uint32_t provider = 0;
-        while (strcmp(w->provider[provider].name, m->provider) != 0 && provider < SIM_PROVIDERS - 1)
-            provider++;
         for (uint32_t i = 0; i < m->refs; i++)
-            start_call(w, m->worker, &m->ref[i], provider);
+            start_call(w, m->worker, &m->ref[i], m->endpoint);
     } else if (m->type == PST_ACT_REVOKE) {
         call_t *c = find_call(k, &m->ref[0]);
-        w->revokes--;
         if (c && !c->done)
             drop_call(w, k, c);
     } else {
@@ -388,6 +416,7 @@ typedef struct to_broker {
     pst_outcome_t o[64];
     pst_task_ref_t ref[64];
     uint32_t endpoint[64];
+    pst_limit_report_t said[64];
     uint32_t n;
 } to_broker_t;
 
@@ -398,11 +427,13 @@ static void broker_hears_outcomes(world_t *w, void *arg)
     pst_endpoint_name_t names[64];
     pst_blob_t *blobs[64];
     for (uint32_t i = 0; i < m->n; i++) {
-        names[i] = (pst_endpoint_name_t){pst_view_str(w->provider[m->endpoint[i]].name), PST_VIEW_LIT("m")};
+        names[i] = (pst_endpoint_name_t){pst_view_str(provider_of(w, m->endpoint[i])->name),
+                                         pst_view_str(sim_endpoints[m->endpoint[i]].model)};
         blobs[i] = pst_blob_new("{}", 2);
         groups[i] = (pst_outcome_group_t){.batch = m->ref[i].batch, .segment = m->ref[i].segment,
                                           .endpoints = &names[i], .endpoints_n = 1, .outcomes = &m->o[i],
-                                          .outcomes_n = 1, .blob = {PST_CODEC_RAW, 2, pst_blob_view(blobs[i])}};
+                                          .outcomes_n = 1, .blob = {PST_CODEC_RAW, 2, pst_blob_view(blobs[i])},
+                                          .limits = &m->said[i], .limits_n = m->said[i].limit > 0};
     }
     pst_event_t ev = {.type = PST_EV_OUTCOMES};
     ev.u.outcomes.worker = m->peer;
@@ -419,6 +450,7 @@ static void put_outcome(world_t *w, to_broker_t *m, const call_t *c)
 {
     pst_outcome_t *o = &m->o[m->n];
     m->ref[m->n] = c->ref;
+    m->said[m->n] = c->said;
     m->endpoint[m->n++] = c->endpoint;
     *o = (pst_outcome_t){.pack = c->ref.pack, .slot = c->ref.slot, .dispatch = c->ref.dispatch,
                          .index = ordinal(w, &c->ref), .custom_id = PST_VIEW_LIT("x"), .verdict = c->verdict,
@@ -575,7 +607,8 @@ static void build_pack(world_t *w, batch_plan_t *b, uint32_t pack, pst_pack_head
         first += b->pack_jobs[i];
     for (uint32_t i = 0; i < b->pack_jobs[pack]; i++)
         jobs[i] = (pst_job_header_t){.index = first + i, .custom_id = pst_arena_printf(&w->arena, "j-%u", first + i),
-                                     .input_tokens = 50, .output_tokens = 50, .body_bytes = 20};
+                                     .input_tokens = 50, .output_tokens = 50, .body_bytes = 20,
+                                     .prefix = b->prefixes ? 1 + (first + i) % b->prefixes : 0};
     *h = (pst_pack_headers_t){.url = PST_URL_CHAT, .route = pst_arena_copy(&w->arena, pst_buf_view(&buf)),
                               .codec = PST_CODEC_RAW, .text_bytes = 20 * b->pack_jobs[pack], .jobs = jobs,
                               .jobs_n = b->pack_jobs[pack]};
@@ -615,7 +648,8 @@ static void broker_hears_client(world_t *w, void *arg)
     memset(&ev, 0, sizeof ev);
     if (m->what == -1) {
         pst_msg_open_t msg = {.req = 1, .batch = b->id, .priority = b->priority, .window_s = b->window_s,
-                              .max_cost_nano = b->max_cost_nano, .idempotency_key = pst_view_str(b->key)};
+                              .max_cost_nano = b->max_cost_nano, .idempotency_key = pst_view_str(b->key),
+                              .tenant = pst_view_str(b->tenant)};
         ev.type = PST_EV_OPEN;
         ev.u.open.peer = m->client + 1;
         ev.u.open.msg = &msg;
@@ -701,15 +735,15 @@ static void client_dies(world_t *w, void *arg)
 static void configure(world_t *w)
 {
     pst_core_provider_t p[SIM_PROVIDERS];
-    pst_core_endpoint_t e[SIM_PROVIDERS];
-    for (uint32_t i = 0; i < SIM_PROVIDERS; i++) {
+    pst_core_endpoint_t e[SIM_ENDPOINTS];
+    for (uint32_t i = 0; i < SIM_PROVIDERS; i++)
         p[i] = (pst_core_provider_t){.name = pst_view_str(w->provider[i].name), .limit = {[PST_RATE_REQUESTS] = w->provider[i].rpm},
                                      .concurrency = w->provider[i].concurrency, .urls = 1};
-        e[i] = (pst_core_endpoint_t){.provider = i, .model = PST_VIEW_LIT("m"), .price_input = 1 + i,
-                                     .price_output = 2 + i};
-    }
-    pst_core_model_t m[] = {{PST_VIEW_LIT("both"), 0, 2}, {PST_VIEW_LIT("first"), 0, 1}, {PST_VIEW_LIT("second"), 2, 1}};
-    pst_core_config_t c = {p, SIM_PROVIDERS, e, SIM_PROVIDERS, m, 3};
+    for (uint32_t i = 0; i < SIM_ENDPOINTS; i++)
+        e[i] = (pst_core_endpoint_t){.provider = sim_endpoints[i].provider, .model = pst_view_str(sim_endpoints[i].model),
+                                     .price_input = 1 + i, .price_output = 2 + i, .caches_prompts = provider_of(w, i)->caches};
+    pst_core_model_t m[] = {{PST_VIEW_LIT("both"), 0, 2}, {PST_VIEW_LIT("first"), 3, 1}, {PST_VIEW_LIT("second"), 2, 1}};
+    pst_core_config_t c = {p, SIM_PROVIDERS, e, SIM_ENDPOINTS, m, 3};
     pst_event_t ev = {.type = PST_EV_CONFIG};
     ev.u.config = &c;
     sim_step(w, &ev);
@@ -846,6 +880,10 @@ static void plan_batch(world_t *w, batch_plan_t *b, uint32_t n)
     }
     b->segments = b->pack_segment[b->packs - 1] + 1;
     b->priority = (uint8_t)sim_between(w, 0, 2);
+    if (sim_chance(w, 0.7))
+        snprintf(b->tenant, sizeof b->tenant, "tenant-%u", (uint32_t)sim_between(w, 0, 2));
+    if (w->faults.caches && sim_chance(w, 0.7))
+        b->prefixes = (uint32_t)sim_between(w, 1, 4);
     if (w->faults.client_death || sim_chance(w, 0.3))
         snprintf(b->key, sizeof b->key, "key-%u", n);
     b->cancel = w->faults.cancel && sim_chance(w, 0.5);
@@ -870,6 +908,7 @@ static void make_world(world_t *w)
         snprintf(p->name, sizeof p->name, "prov-%u", i);
         p->rpm = w->faults.limits && sim_chance(w, 0.5) ? sim_between(w, 300, 20000) : 0;
         p->concurrency = w->faults.limits && sim_chance(w, 0.5) ? (uint32_t)sim_between(w, 1, 20) : 0;
+        p->caches = w->faults.caches && sim_chance(w, 0.7);
         p->p_error = w->faults.server_errors ? pst_rng_unit(&w->rng) * 0.3 : 0;
         p->p_429 = w->faults.server_errors ? pst_rng_unit(&w->rng) * 0.2 : 0;
         p->p_final = w->faults.server_errors ? pst_rng_unit(&w->rng) * 0.05 : 0;
