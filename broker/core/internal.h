@@ -736,7 +736,7 @@ void learn_start(const pst_core_t *c, endpoint_t *e);  /* a call begins */
 void learn_refused(pst_core_t *c, endpoint_t *e, pst_ns_t started, uint64_t wait_ms);
 void learn_answered(endpoint_t *e);
 void learn_held_back(pst_core_t *c, bucket_t *b);      /* a job waits for the rate */
-void learn_restore(pst_core_t *c, bucket_t *b);
+void learn_restore(const pst_core_t *c, bucket_t *b);
 void learn_end(bucket_t *b);
 
 /* worker.c */
