@@ -610,6 +610,7 @@ void place_wait(pst_core_t *c, candidate_t *k, place_t *p);
 void place_leave(candidate_t *k);                /* into no heap */
 void place_wake(pst_core_t *c, place_t *p);      /* it may have room */
 void place_let_go(pst_core_t *c);                /* of each place that was woken one candidate */
+const share_t *place_next(place_t *p);           /* whose turn is next of who waits there; NULL: nobody */
 void place_pass_on(pst_core_t *c, route_t *r);
 
 /* sched.c: turns and dispatch */
