@@ -165,12 +165,33 @@ static void stand_level(double *work, double least)
     *work = PST_MAX(*work, least);
 }
 
-static void enter_share(share_t *s)
+/* The one of two who has had less, of those with such a priority. */
+static const share_t *lesser(const share_t *a, const share_t *b, uint8_t priority)
 {
-    const share_t *next = fair_share(s->route);
+    if (!b || b->priority != priority)
+        return a;
+    return !a || b->tenant->work < a->tenant->work ? b : a;
+}
+
+/* Who has had the least of those that wait for the same: in this route, or in others at the same places. */
+static const share_t *least_beside(pst_core_t *c, const share_t *s)
+{
+    const route_t *r = s->route;
+    const share_t *least = lesser(NULL, fair_share(s->route), s->priority);
+    for (uint32_t i = 0; i < r->candidates_n; i++) {
+        endpoint_t *e = c->endpoints[r->candidates[i]->endpoint];
+        least = lesser(least, place_next(&e->place), s->priority);
+        least = lesser(least, place_next(&c->providers[e->provider]->place), s->priority);
+    }
+    return least;
+}
+
+static void enter_share(pst_core_t *c, share_t *s)
+{
     tenant_t *t = s->tenant;
-    if (next && next->priority == s->priority && t->flows == 0)
-        stand_level(&t->work, next->tenant->work);
+    const share_t *least = t->flows == 0 ? least_beside(c, s) : NULL;
+    if (least)
+        stand_level(&t->work, least->tenant->work);
     pst_heap_set(&s->route->shares, &s->node, turn_key(s->priority, t->work));
 }
 
@@ -183,7 +204,7 @@ void fair_enter(pst_core_t *c, flow_t *f)
         stand_level(&b->work, next->batch->work);
     pst_heap_set(&s->flows, &f->node, flow_key(b));
     if (!pst_heap_has(&s->node))
-        enter_share(s);
+        enter_share(c, s);
     s->tenant->flows++;
     b->flows_active++;
     c->flows_active++;

@@ -614,6 +614,7 @@ void place_wait(pst_core_t *c, candidate_t *k, place_t *p);
 void place_leave(candidate_t *k);                /* into no heap */
 void place_wake(pst_core_t *c, place_t *p);      /* it may have room */
 void place_let_go(pst_core_t *c);                /* of each place that was woken one candidate */
+const share_t *place_next(place_t *p);           /* whose turn is next of who waits there; NULL: nobody */
 void place_pass_on(pst_core_t *c, route_t *r);
 
 /* sched.c: turns and dispatch */
@@ -741,7 +742,7 @@ void learn_start(const pst_core_t *c, endpoint_t *e);  /* a call begins */
 void learn_refused(pst_core_t *c, endpoint_t *e, pst_ns_t started, uint64_t wait_ms);
 void learn_answered(endpoint_t *e);
 void learn_held_back(pst_core_t *c, bucket_t *b);      /* a job waits for the rate */
-void learn_restore(pst_core_t *c, bucket_t *b);
+void learn_restore(const pst_core_t *c, bucket_t *b);
 void learn_end(bucket_t *b);
 
 /* worker.c */

@@ -78,7 +78,7 @@ void learn_held_back(pst_core_t *c, bucket_t *b)
 }
 
 /* A provider that says how long to wait takes at least one call in that time. */
-static void cut(pst_core_t *c, bucket_t *b, double from, double share, uint64_t wait_ms)
+static void begin_below(const pst_core_t *c, bucket_t *b, double from, double share, uint64_t wait_ms)
 {
     learner_t *l = b->learner;
     double least = wait_ms ? PST_MAX(1000.0 / (double)wait_ms, RATE_MIN) : RATE_MIN;
@@ -89,6 +89,11 @@ static void cut(pst_core_t *c, bucket_t *b, double from, double share, uint64_t 
     l->rate = PST_MAX(from * (1 - share), least);
     l->top = PST_MAX(l->top, l->rate);
     bucket_rate(b, l->rate);
+}
+
+static void cut(pst_core_t *c, bucket_t *b, double from, double share, uint64_t wait_ms)
+{
+    begin_below(c, b, from, share, wait_ms);
     bucket_keep(c, b);
 }
 
@@ -137,9 +142,9 @@ void learn_end(bucket_t *b)
     b->learner = NULL;
 }
 
-void learn_restore(pst_core_t *c, bucket_t *b)
+void learn_restore(const pst_core_t *c, bucket_t *b)
 {
     if (!b->learner)
         b->learner = pst_calloc(1, sizeof *b->learner);
-    cut(c, b, (double)b->limit[PST_RATE_REQUESTS] / 60, CUT_NEAR, 0);
+    begin_below(c, b, (double)b->limit[PST_RATE_REQUESTS] / 60, CUT_NEAR, 0); /* nothing was refused: no news for the store */
 }

@@ -69,22 +69,27 @@ static bool has_room(pst_core_t *c, const place_t *p, uint8_t priority)
     return provider_free(c, p->provider, priority) && bucket_may(c, p->provider->bucket);
 }
 
-/* The one whose turn is next; NULL if none of them can use what there is. */
-static candidate_t *next(pst_core_t *c, place_t *p)
+/* The one whose turn is next.  A route that has nothing to send need not wait any more. */
+static candidate_t *front(place_t *p, share_t **ret_share)
 {
-    for (;;) {
-        pst_heap_node_t *top = pst_heap_top(&p->waiting);
-        if (!top)
-            return NULL;
+    pst_heap_node_t *top;
+    while ((top = pst_heap_top(&p->waiting)) != NULL) {
         candidate_t *k = at(top);
-        const share_t *s = fair_share(k->route);
-        if (!s)
-            return k; /* nothing to send: it need not wait any more */
-        if (s->node.key > top->key)
-            pst_heap_set(&p->waiting, top, s->node.key);
+        *ret_share = fair_share(k->route);
+        if (!*ret_share)
+            route_candidate_in(k);
+        else if ((*ret_share)->node.key > top->key)
+            pst_heap_set(&p->waiting, top, (*ret_share)->node.key);
         else
-            return has_room(c, p, s->priority) ? k : NULL;
+            return k;
     }
+    return NULL;
+}
+
+const share_t *place_next(place_t *p)
+{
+    share_t *s;
+    return front(p, &s) ? s : NULL;
 }
 
 void place_let_go(pst_core_t *c)
@@ -92,14 +97,11 @@ void place_let_go(pst_core_t *c)
     while (!pst_link_empty(&c->awake)) {
         place_t *p = PST_CONTAINER(c->awake.next, place_t, awake);
         pst_link_remove(&p->awake);
-        candidate_t *k = next(c, p);
-        if (!k)
+        share_t *s;
+        candidate_t *k = front(p, &s);
+        if (!k || !has_room(c, p, s->priority))
             continue;
         route_candidate_in(k);
-        if (!fair_share(k->route)) {
-            place_wake(c, p);
-            continue;
-        }
         k->woken_by = p;
         pst_link_before(&k->route->woken, &k->woken);
         route_ready(c, k->route);

@@ -140,15 +140,18 @@ static void a_newcomer_is_not_given_what_he_missed(void **state)
 {
     (void)state;
     static const uint32_t input[WORLD_BATCHES] = {[1] = 100, [2] = 100};
-    world_t *w = one_at_a_time();
-    submit_many(w, 1, "first", 100, "one");
-    serve(w, 3600, PST_SEC, input);
-    submit_many(w, 2, "second", 100, "one");
-    tally_t t = serve(w, 3, QUICK, input);
-    assert_true(t.calls[2] >= 1);
-    t = serve(w, 200, QUICK, input);
-    assert_in_range(t.calls[1], 99, 101);
-    world_free(w);
+    static const char *const orders[] = {NULL, "alpha"}; /* also if he wishes something else of the same endpoint */
+    for (size_t i = 0; i < PST_COUNT(orders); i++) {
+        world_t *w = one_at_a_time();
+        submit_many(w, 1, "first", 100, "one");
+        serve(w, 3600, PST_SEC, input);
+        submit(w, (wish_t){.models = {"one"}, .order = orders[i], .batch = 2, .tenant = "second", .jobs = 256});
+        tally_t t = serve(w, 3, QUICK, input);
+        assert_true(t.calls[2] >= 1);
+        t = serve(w, 200, QUICK, input);
+        assert_in_range(t.calls[1], 99, 101);
+        world_free(w);
+    }
 }
 
 /* One who was there all along, with jobs that only now can be sent where the other had an hour for himself.  A

@@ -393,6 +393,7 @@ static void a_learned_rate_goes_on_after_a_restart(void **state)
     submit_jobs(w, 0, WORLD_TASKS);
     flow(w, 8 * PST_SEC);
     assert_in_range(a_second(w), 98, 103);
+    assert_int_equal(w->keeps, 0); /* the store's rate was not refused: the next restart begins with it as well */
     world_free(w);
 }
 
