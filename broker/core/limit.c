@@ -23,6 +23,7 @@
 #define PACE_LEAST 0.8
 #define PACE_UP 5e-7        /* … by so much a call, and goes away by so much a refusal: these balance at one in 4,000 */
 #define PACE_DOWN 0.002
+#define PACE_STEP PST_MS    /* not sooner again: what a fast rate gains meanwhile is sent together */
 #define LANE_UP 2.0         /* a whole slice came: there may be more to be had */
 #define LANE_MORE 1.3       /* of what was given, so that who was given little comes to ask for more */
 #define BURST_SHARE 0.02    /* of a second's requests: what may be caught up with at once, when the broker was busy elsewhere */
@@ -281,7 +282,7 @@ static bool in_pace(pst_core_t *c, bucket_t *b, tokens_t t)
     if (!wait)
         return true;
     learn_held_back(c, b);
-    wake_at(c, b, pst_ns_add(c->now, wait));
+    wake_at(c, b, pst_ns_add(c->now, PST_MAX(wait, PACE_STEP)));
     return false;
 }
 
