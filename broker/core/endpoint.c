@@ -339,11 +339,8 @@ void endpoint_throttle(pst_core_t *c, endpoint_t *e, uint64_t wait_ms, bool whol
         r->streak++;
     rest_for(c, r, wait);
     bucket_t *b = whole_provider || !e->bucket ? p->bucket : e->bucket;
-    if (b) { /* other brokers share the budget: they must hear of it */
-        pst_store_op_t *s = core_store(c, PST_STORE_LIMIT_BLOCK, NULL, NULL);
-        s->u.limit.name = pst_view_str(b->name);
-        s->u.limit.block_ms = wait / PST_MS;
-    }
+    if (b) /* other brokers share the budget: they must hear of it */
+        bucket_block(c, b, wait);
 }
 
 void endpoint_park(pst_core_t *c, endpoint_t *e, uint8_t cause, uint64_t wait_ms, bool whole_provider)
@@ -403,6 +400,7 @@ void endpoint_worked(pst_core_t *c, endpoint_t *e, pst_ns_t started)
 {
     provider_t *p = c->providers[e->provider];
     bool was_probing = e->rest.probing || p->rest.probing;
+    e->worked = PST_MAX(e->worked, started);
     rest_worked(c, e, &e->rest, false, started);
     rest_worked(c, e, &p->rest, true, started);
     if (was_probing) {

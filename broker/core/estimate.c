@@ -18,6 +18,7 @@
 
 struct usage {
     double estimated, real;       /* input tokens */
+    double ratio;                 /* of real to estimated ones, within its bounds */
     uint32_t outputs[PST_HIST_BUCKETS];
     uint32_t outputs_n;
     uint32_t output_usual;        /* 0: not known yet */
@@ -26,10 +27,7 @@ struct usage {
 
 double estimate_ratio(const endpoint_t *e)
 {
-    if (!e->usage)
-        return 1;
-    double ratio = (e->usage->real + PRIOR_TOKENS) / (e->usage->estimated + PRIOR_TOKENS);
-    return PST_MIN(PST_MAX(ratio, RATIO_MIN), RATIO_MAX);
+    return e->usage ? e->usage->ratio : 1;
 }
 
 uint32_t estimate_usual(const endpoint_t *e, uint32_t limit)
@@ -92,6 +90,8 @@ void estimate_learn(endpoint_t *e, uint32_t estimated, const pst_outcome_t *o)
         u->estimated /= 2;
         u->real /= 2;
     }
+    double ratio = (u->real + PRIOR_TOKENS) / (u->estimated + PRIOR_TOKENS);
+    u->ratio = PST_MIN(PST_MAX(ratio, RATIO_MIN), RATIO_MAX);
     if (o->output_tokens)
         learn_output(u, o->output_tokens);
 }

@@ -229,8 +229,8 @@ static void rekey_flows(share_t *s)
     pst_heap_t old = s->flows;
     pst_heap_init(&s->flows);
     for (uint32_t i = 0; i < old.n; i++) {
-        old.v[i]->at = PST_HEAP_OUT;
-        pst_heap_set(&s->flows, old.v[i], flow_key(flow_at(old.v[i])->batch));
+        old.v[i].node->at = PST_HEAP_OUT;
+        pst_heap_set(&s->flows, old.v[i].node, flow_key(flow_at(old.v[i].node)->batch));
     }
     free(old.v);
 }

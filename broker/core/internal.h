@@ -87,13 +87,15 @@ typedef struct bucket {
     uint64_t configured[PST_RATE_COUNT]; /* 0: nothing */
     uint64_t limit[PST_RATE_COUNT], cap[PST_RATE_COUNT]; /* in force; 0: none */
     uint8_t source[PST_RATE_COUNT]; /* pst_limit_source_t of limit */
+    uint8_t limited[PST_RATE_COUNT], limited_n; /* the rates that have one */
     int64_t have[PST_RATE_COUNT]; /* negative: spent more than reserved, to be paid back from the next slice */
     double pace[PST_RATE_COUNT];  /* what may be sent at this moment, so that a slice is not spent in one burst */
     pst_ns_t paced_at;
     double share;         /* of a limit that the pace keeps to */
     double lane;          /* requests a second that this broker gets where others take from the budget too; 0: it is alone */
-    bool refused;         /* since the last slice came, which was */
-    pst_ns_t taken_at;    /* then */
+    bool scarce;          /* since the last slice came: one was refused, or cut short */
+    uint64_t asked;       /* of requests, by the TAKE on its way */
+    pst_ns_t taken_at;    /* when the last slice came */
     bool taking;          /* a LIMIT_TAKE is on its way */
     pst_ns_t ask_at;      /* refused until then */
     pst_ns_t used_at;
@@ -173,7 +175,9 @@ typedef struct endpoint {
     bool caches_prompts;
     uint32_t window;      /* calls in flight while nothing is known of its limits; 0: no bound */
     meter_t meter;        /* of what is sent */
+    uint32_t stats_at, append_at; /* where it was found last in a segment's account, and in a result pack */
     uint32_t refused, answered; /* lately */
+    pst_ns_t worked;      /* when the latest call began that worked */
     health_t *health;     /* NULL: no call yet */
     usage_t *usage;       /* NULL: no answer yet */
     totals_t totals;
@@ -202,7 +206,6 @@ typedef struct candidate {
     double key;           /* what the user sorts by, the least first */
     double pass;          /* how far its turns have come: the least first, each takes it on by the square of its cost */
     double allowed;       /* a windowed batch's plan: calls it may make here now; negative: as many as it can */
-    double gain;          /* and how many more each second */
     uint64_t sent;        /* by the plan's batch */
     double rate;          /* of these a second, lately */
 } candidate_t;
@@ -329,6 +332,7 @@ struct job {
     uint64_t cost_nano;   /* reserved */
     uint64_t cost_spent;  /* of failed attempts that were billed */
     pst_ns_t started;
+    pst_ns_t failed_at;   /* the first time; 0: it has not */
     uint64_t due_wall_ms;
     pst_attempt_t *history; /* of attempts before; endpoint: core's endpoint ids, cut to 16 bits */
     uint32_t history_n;
@@ -723,6 +727,7 @@ void bucket_settle(pst_core_t *c, bucket_t *b, tokens_t reserved, tokens_t real)
 void bucket_unspend(pst_core_t *c, bucket_t *b, tokens_t reserved);
 void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a);
 void bucket_timer(pst_core_t *c, bucket_t *b);
+void bucket_block(pst_core_t *c, bucket_t *b, pst_ns_t wait); /* nothing from it, by any broker */
 void bucket_refused(bucket_t *b);               /* by the provider: its pace is a little too fast.  NULL-safe */
 void bucket_learn(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t limit, pst_limit_source_t source);
 void bucket_left(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t left);

@@ -18,7 +18,8 @@
 #define RATE_MIN (1.0 / 60)        /* a second */
 #define HELD_MAX (500 * PST_MS)    /* two looks at a held-back job that are further apart: it was not, meanwhile */
 #define REFUSED_CALLS_MIN 20       /* of endpoints with some limit configured: it is too high if so many refusals … */
-#define REFUSED_SHARE 0.05         /* … are such a share of calls */
+#define REFUSED_SHARE 0.05         /* … are such a share of calls, */
+#define REFUSED_SHARE_KNOWN 0.2    /* or, where requests are limited by configuration, such a share */
 #define METER (500 * PST_MS)
 
 struct learner {
@@ -97,16 +98,19 @@ static void cut(pst_core_t *c, bucket_t *b, double from, double share, uint64_t 
 }
 
 /* Is it the configured limit that is wrong, or only a call that met the end of a window? */
-static bool limit_is_wrong(const endpoint_t *e)
+static bool limit_is_wrong(const pst_core_t *c, const endpoint_t *e)
 {
-    return e->refused >= REFUSED_CALLS_MIN && e->refused >= REFUSED_SHARE * (e->refused + e->answered);
+    const bucket_t *account = c->providers[e->provider]->bucket;
+    bool known = account && account->configured[PST_RATE_REQUESTS];
+    double share = known ? REFUSED_SHARE_KNOWN : REFUSED_SHARE;
+    return e->refused >= REFUSED_CALLS_MIN && e->refused >= share * (e->refused + e->answered);
 }
 
 void learn_refused(pst_core_t *c, endpoint_t *e, pst_ns_t started, uint64_t wait_ms)
 {
     e->window = 0;
     e->refused++;
-    if (e->limited && !limit_is_wrong(e))
+    if (e->limited && !limit_is_wrong(c, e))
         return;
     bucket_t *b = endpoint_bucket(c, e);
     if (b->configured[PST_RATE_REQUESTS] || (b->limit[PST_RATE_REQUESTS] && b->source[PST_RATE_REQUESTS] == PST_LIMIT_SAID))

@@ -6,7 +6,7 @@
  * was spent too much is paid back out of the next slice.
  *
  * A slice is not spent at once but at the pace of its rate: many providers count by the second, whatever they call the
- * limit, and a burst of a tenth of a minute's requests would meet refusals there.  The pace begins a hundredth below
+ * limit, and a burst of a tenth of a minute's requests would meet refusals there.  The pace begins half a hundredth below
  * the limit, which keeps an even flow within windows of a second, and comes nearer while nothing is refused.  Where several
  * brokers take from one budget each keeps to the pace at which it is given slices.
  *
@@ -18,12 +18,13 @@
 #define DAY_SLICES 1000     /* into which a day's requests are cut */
 #define LANES_MAX 64        /* brokers that share a budget */
 #define SLICE_REQUESTS_MIN 16 /* a round trip costs Redis some 15 us: a sixteenth of it a job */
-#define PACE_FIRST 0.99     /* share of a limit that the pace keeps to: it comes nearer while nothing is refused … */
+#define PACE_FIRST 0.995    /* share of a limit that the pace keeps to: it comes nearer while nothing is refused … */
 #define PACE_MOST 0.9995
-#define PACE_LEAST 0.97
+#define PACE_LEAST 0.8
 #define PACE_UP 5e-7        /* … by so much a call, and goes away by so much a refusal: these balance at one in 4,000 */
 #define PACE_DOWN 0.002
-#define LANE_UP 1.25        /* a slice that came without a refusal before it: there may be more to be had */
+#define LANE_UP 2.0         /* a whole slice came: there may be more to be had */
+#define LANE_MORE 1.3       /* of what was given, so that who was given little comes to ask for more */
 #define BURST_SHARE 0.02    /* of a second's requests: what may be caught up with at once, when the broker was busy elsewhere */
 #define LEARNED_MAX 1000000000000 /* what a header may make us believe */
 #define KEEP_EVERY (10 * PST_SEC) /* at most so often a bucket's learned limits are stored */
@@ -73,6 +74,10 @@ static void put_limit(bucket_t *b, int rate, uint64_t limit, pst_limit_source_t 
     b->limit[rate] = limit;
     b->source[rate] = (uint8_t)source;
     b->cap[rate] = cap_of(limit, rate);
+    b->limited_n = 0;
+    for (uint8_t i = 0; i < PST_RATE_COUNT; i++)
+        if (b->limit[i])
+            b->limited[b->limited_n++] = i;
     b->pace[rate] = fresh ? burst_of(b, rate) : PST_MIN(b->pace[rate], burst_of(b, rate));
 }
 
@@ -108,29 +113,42 @@ void bucket_free(bucket_t *b)
     free(b);
 }
 
+/* The store's budget fills at the pace too: it is that of all brokers together. */
+static uint64_t paced(const bucket_t *b, int rate)
+{
+    if (rate == PST_RATE_DAILY || !b->limit[rate])
+        return b->limit[rate];
+    return PST_MAX((uint64_t)((double)b->limit[rate] * b->share + 0.5), 1);
+}
+
 static pst_store_op_t *limit_op(pst_core_t *c, pst_store_op_type_t type, const bucket_t *b, op_t **op)
 {
     pst_store_op_t *s = core_store(c, type, NULL, op);
     s->u.limit.name = pst_view_str(b->name);
     for (int i = 0; i < PST_RATE_COUNT; i++) {
-        s->u.limit.rate[i].limit = b->limit[i];
+        s->u.limit.rate[i].limit = paced(b, i);
         s->u.limit.rate[i].cap = b->cap[i];
     }
     return s;
+}
+
+void bucket_block(pst_core_t *c, bucket_t *b, pst_ns_t wait)
+{
+    limit_op(c, PST_STORE_LIMIT_BLOCK, b, NULL)->u.limit.block_ms = wait / PST_MS;
 }
 
 /* A call's part of a rate; of one without a limit nothing.  Tokens past what the bucket holds are capped, so that one
  * giant job neither starves nor is starved. */
 static int64_t part_of(const bucket_t *b, int rate, tokens_t t)
 {
-    const uint64_t parts[PST_RATE_COUNT] = {
-        [PST_RATE_REQUESTS] = 1,
-        [PST_RATE_INPUT] = t.input,
-        [PST_RATE_OUTPUT] = t.output,
-        [PST_RATE_TOKENS] = (uint64_t)t.input + t.output,
-        [PST_RATE_DAILY] = 1,
-    };
-    return (int64_t)PST_MIN(parts[rate], b->cap[rate]);
+    uint64_t part = 1; /* a request */
+    if (rate == PST_RATE_INPUT)
+        part = t.input;
+    else if (rate == PST_RATE_OUTPUT)
+        part = t.output;
+    else if (rate == PST_RATE_TOKENS)
+        part = (uint64_t)t.input + t.output;
+    return (int64_t)PST_MIN(part, b->cap[rate]);
 }
 
 /* ---- the lease ------------------------------------------------------------------------------------------------------ */
@@ -155,6 +173,7 @@ static void take(pst_core_t *c, bucket_t *b, const int64_t part[PST_RATE_COUNT])
         s->u.limit.rate[i].least = up_to(part[i], b->have[i], b->cap[i]);
         s->u.limit.rate[i].amount = up_to(ahead, b->have[i], b->cap[i]);
     }
+    b->asked = s->u.limit.rate[PST_RATE_REQUESTS].amount;
 }
 
 static void wake_at(pst_core_t *c, bucket_t *b, pst_ns_t at)
@@ -163,27 +182,29 @@ static void wake_at(pst_core_t *c, bucket_t *b, pst_ns_t at)
         core_timer(c, &b->timer, at);
 }
 
-/* Half of a slice is left: the next is asked for while that is spent. */
+/* Half of a slice is left: the next is asked for while that is spent, but not again and again where little is to be had. */
 static void take_ahead(pst_core_t *c, bucket_t *b)
 {
     static const int64_t none[PST_RATE_COUNT];
     bool low = false;
-    for (int i = 0; i < PST_RATE_COUNT; i++)
-        low = low || (b->limit[i] && b->have[i] < (int64_t)slice_of(b, i) / 2);
+    if (pst_ns_since(c->now, b->taken_at) < SLICE_TIME / 2)
+        return;
+    for (int n = 0; n < b->limited_n; n++)
+        low = low || b->have[b->limited[n]] < (int64_t)slice_of(b, b->limited[n]) / 2;
     if (low)
         take(c, b, none);
 }
 
 static bool leased(pst_core_t *c, bucket_t *b, tokens_t t)
 {
-    int64_t part[PST_RATE_COUNT];
     bool enough = true;
-    for (int i = 0; i < PST_RATE_COUNT; i++) {
-        part[i] = part_of(b, i, t);
-        enough = enough && (!b->limit[i] || b->have[i] >= part[i]);
-    }
+    for (int n = 0; n < b->limited_n; n++)
+        enough = enough && b->have[b->limited[n]] >= part_of(b, b->limited[n], t);
     if (enough)
         return true;
+    int64_t part[PST_RATE_COUNT];
+    for (int i = 0; i < PST_RATE_COUNT; i++)
+        part[i] = part_of(b, i, t);
     take(c, b, part);
     if (!b->taking)
         wake_at(c, b, b->ask_at);
@@ -203,13 +224,13 @@ static void find_lane(const pst_core_t *c, bucket_t *b, uint64_t granted)
 {
     double passed = (double)pst_ns_since(c->now, b->taken_at) / (double)PST_SEC;
     double full = (double)b->limit[PST_RATE_REQUESTS] / 60;
-    if (b->refused && passed > 0)
-        b->lane = PST_MAX((double)granted / passed, full / LANES_MAX);
+    if ((b->scarce || granted < b->asked) && passed > 0)
+        b->lane = PST_MAX((double)granted / passed * LANE_MORE, full / LANES_MAX);
     else if (b->lane > 0)
         b->lane *= LANE_UP;
     if (b->lane >= full)
         b->lane = 0;
-    b->refused = false;
+    b->scarce = false;
     b->taken_at = c->now;
 }
 
@@ -225,18 +246,21 @@ static void keep_pace(const pst_core_t *c, bucket_t *b)
     if (passed <= 0)
         return;
     b->paced_at = c->now;
-    for (int i = 0; i < PST_RATE_DAILY; i++)
-        if (b->limit[i] && b->pace[i] < burst_of(b, i))
+    for (int n = 0; n < b->limited_n; n++) {
+        int i = b->limited[n];
+        if (i != PST_RATE_DAILY && b->pace[i] < burst_of(b, i))
             b->pace[i] = PST_MIN(b->pace[i] + passed * a_second(b, i), burst_of(b, i));
+    }
 }
 
 /* How long until so much may be sent. */
-static pst_ns_t pace_wait(const bucket_t *b, const int64_t part[PST_RATE_COUNT])
+static pst_ns_t pace_wait(const bucket_t *b, tokens_t t)
 {
     double wait = 0;
-    for (int i = 0; i < PST_RATE_DAILY; i++) {
-        double need = PST_MIN((double)part[i], burst_of(b, i)) - b->pace[i];
-        if (b->limit[i] && need > 1e-9)
+    for (int n = 0; n < b->limited_n; n++) {
+        int i = b->limited[n];
+        double need = PST_MIN((double)part_of(b, i, t), burst_of(b, i)) - b->pace[i];
+        if (i != PST_RATE_DAILY && need > 1e-9)
             wait = PST_MAX(wait, need / a_second(b, i));
     }
     return (pst_ns_t)(wait * (double)PST_SEC + 0.999);
@@ -252,11 +276,8 @@ void bucket_rate(bucket_t *b, double a_second)
 
 static bool in_pace(pst_core_t *c, bucket_t *b, tokens_t t)
 {
-    int64_t part[PST_RATE_COUNT];
-    for (int i = 0; i < PST_RATE_COUNT; i++)
-        part[i] = part_of(b, i, t);
     keep_pace(c, b);
-    pst_ns_t wait = pace_wait(b, part);
+    pst_ns_t wait = pace_wait(b, t);
     if (!wait)
         return true;
     learn_held_back(c, b);
@@ -316,12 +337,12 @@ void bucket_spend(pst_core_t *c, bucket_t *b, tokens_t t)
     if (!b)
         return;
     b->used_at = c->now;
-    for (int i = 0; i < PST_RATE_COUNT; i++) {
+    for (int n = 0; n < b->limited_n; n++) {
+        int i = b->limited[n];
         int64_t part = part_of(b, i, t);
         b->have[i] -= part;
         b->pace[i] -= (double)part;
-        if (part)
-            count_used(c, b, i, part);
+        count_used(c, b, i, part);
     }
     b->share = PST_MIN(b->share + PACE_UP, PACE_MOST);
     take_ahead(c, b);
@@ -356,7 +377,7 @@ void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a)
     b->taking = false;
     if (a->err != PST_OK || a->refused) {
         b->ask_at = pst_ns_add(c->now, PST_MAX(a->wait_ms, 1) * PST_MS);
-        b->refused = true;
+        b->scarce = true;
         wake_at(c, b, b->ask_at);
         return;
     }

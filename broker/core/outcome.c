@@ -106,9 +106,12 @@ static uint16_t append_endpoint(pst_core_t *c, append_t *a, uint32_t id)
 {
     if (id == NONE)
         return PST_NO_ENDPOINT;
-    for (uint32_t i = 0; i < a->pack.endpoints_n; i++)
-        if (a->endpoint_ids[i] == id)
-            return (uint16_t)i;
+    uint32_t *at = &c->endpoints[id]->append_at;
+    if (*at < a->pack.endpoints_n && a->endpoint_ids[*at] == id)
+        return (uint16_t)*at;
+    for (*at = 0; *at < a->pack.endpoints_n; ++*at)
+        if (a->endpoint_ids[*at] == id)
+            return (uint16_t)*at;
     if (a->pack.endpoints_n == a->endpoints_cap) {
         a->endpoints_cap = a->endpoints_cap ? a->endpoints_cap * 2 : 8;
         a->pack.endpoints = pst_realloc(a->pack.endpoints, a->endpoints_cap * sizeof *a->pack.endpoints);
@@ -157,7 +160,7 @@ static pst_result_t *append_result(append_t *a)
     return r;
 }
 
-/* The account as this append makes it: a copy, because later results may join before the store looks. */
+/* The account as this append makes it: a copy, because later results of this step join before the store looks. */
 static pst_seg_stats_t *stats_copy(pst_core_t *c, const segment_t *s)
 {
     pst_seg_stats_t *copy = core_scratch(c, sizeof *copy);
@@ -171,7 +174,7 @@ static pst_seg_stats_t *stats_copy(pst_core_t *c, const segment_t *s)
     return copy;
 }
 
-static void send_append(pst_core_t *c, append_t *a)
+static void send_append(pst_core_t *c, append_t *a, const pst_seg_stats_t *stats)
 {
     segment_t *s = a->segment;
     pst_link_remove(&a->link);
@@ -186,7 +189,7 @@ static void send_append(pst_core_t *c, append_t *a)
     st->u.append.n = a->n;
     st->u.append.pack = &a->pack;
     st->u.append.blob_refs = a->blobs;
-    st->u.append.stats = stats_copy(c, s);
+    st->u.append.stats = stats;
     st->u.append.ended = a->ended;
     st->u.append.unretry = a->unretry;
     st->u.append.unretry_n = a->unretry_n;
@@ -201,7 +204,7 @@ void outcome_send_appends(pst_core_t *c)
         next = x->next;
         append_t *a = PST_CONTAINER(x, append_t, link);
         if (a->segment->in_flight < APPENDS_IN_FLIGHT)
-            send_append(c, a);
+            send_append(c, a, &a->segment->stats); /* the step is over: nothing joins any more */
     }
 }
 
@@ -289,7 +292,7 @@ static void end_job(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot, app
     b->ended++;
     p->ended++;
     c->gauge.jobs_queued--;
-    b->cost_spent += r->cost_nano;
+    b->cost_spent += r->cost_nano - (j ? j->cost_spent : 0); /* of attempts before it was told when they were made */
     count_end(c, s, r);
     if (j && j->remembered) {
         core_grow(a->unretry, a->unretry_n, a->unretry_cap);
@@ -303,7 +306,7 @@ static void end_job(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot, app
         job_free(c, j);
     /* A full one leaves at once, whatever is on its way: an account covers every result before it. */
     if (a->pack.results_n >= APPEND_JOBS_MAX || a->bytes >= APPEND_BYTES_MAX)
-        send_append(c, a);
+        send_append(c, a, stats_copy(c, s));
 }
 
 static append_t *gathering(pst_core_t *c, batch_t *b, uint32_t pack)
@@ -352,6 +355,7 @@ typedef struct news { /* an outcome and where it belongs */
     uint32_t endpoint;
     job_t *job;
     pst_ns_t started;    /* the call it is of */
+    uint64_t cost_nano;  /* of that call */
 } news_t;
 
 static uint32_t latency_ms(const pst_outcome_t *o)
@@ -365,16 +369,25 @@ static pst_attempt_t attempt_of(uint32_t endpoint, const pst_outcome_t *o)
                            .latency_ms = latency_ms(o)};
 }
 
-/* Of a job that goes on. */
-static void remember_attempt(job_t *j, uint32_t endpoint, const pst_outcome_t *o)
+/* A call that was billed, and did not end its job. */
+static void bill(const news_t *n)
 {
+    n->job->cost_spent += n->cost_nano;
+    n->batch->cost_spent += n->cost_nano;
+}
+
+/* Of a job that goes on. */
+static void remember_attempt(const news_t *n)
+{
+    job_t *j = n->job;
+    bill(n);
     if (!j->history)
         j->history = pst_calloc(PST_HISTORY_MAX, sizeof *j->history);
     if (j->history_n == PST_HISTORY_MAX) {
         memmove(j->history, j->history + 1, (PST_HISTORY_MAX - 1) * sizeof *j->history);
         j->history_n--;
     }
-    j->history[j->history_n++] = attempt_of(endpoint, o);
+    j->history[j->history_n++] = attempt_of(n->endpoint, n->o);
 }
 
 static void end_with_answer(pst_core_t *c, const news_t *n, pst_job_status_t status, uint8_t cause)
@@ -403,12 +416,7 @@ static void end_with_answer(pst_core_t *c, const news_t *n, pst_job_status_t sta
         r->blob = append_blob(a, &n->group->blob, n->blob);
     pst_attempt_t last = attempt_of(n->endpoint, o);
     copy_attempts(c, a, r, n->job, &last);
-    double cost = 0;
-    if (o->input_tokens || o->output_tokens)
-        cost = endpoint_cost(c->endpoints[n->endpoint], o->input_tokens, o->cached_tokens, o->output_tokens);
-    r->cost_nano = (n->job ? n->job->cost_spent : 0) + (uint64_t)(cost + 0.5);
-    stats_endpoint(c, n->segment, n->endpoint)->cost_nano += (uint64_t)(cost + 0.5);
-    c->endpoints[n->endpoint]->totals.cost_nano += (uint64_t)(cost + 0.5);
+    r->cost_nano = (n->job ? n->job->cost_spent : 0) + n->cost_nano;
     end_job(c, n->batch, o->pack, o->slot, a, n->job);
 }
 
@@ -426,7 +434,7 @@ static void store_retry(pst_core_t *c, const news_t *n)
     job_t *j = n->job;
     pst_retry_t *r = core_scratch(c, sizeof *r);
     *r = (pst_retry_t){.pack = j->pack, .slot = j->slot, .dispatch = j->dispatch, .attempts = j->attempts,
-                       .given_up = j->given_up, .due_wall_ms = j->due_wall_ms};
+                       .given_up = j->given_up, .due_wall_ms = j->due_wall_ms, .cost_nano = j->cost_spent};
     r->endpoints = core_scratch(c, j->history_n * sizeof *r->endpoints + 1);
     r->history = core_scratch(c, j->history_n * sizeof *r->history + 1);
     for (uint32_t i = 0; i < j->history_n; i++) {
@@ -478,7 +486,7 @@ static bool next_model(pst_core_t *c, const news_t *n)
 static void put_back(pst_core_t *c, const news_t *n)
 {
     if (n->o->verdict != PST_VERDICT_RETURNED)
-        remember_attempt(n->job, n->endpoint, n->o);
+        remember_attempt(n);
     sched_ready(c, n->job);
 }
 
@@ -487,16 +495,18 @@ static void on_retry(pst_core_t *c, const news_t *n)
     job_t *j = n->job;
     endpoint_t *e = c->endpoints[n->endpoint];
     endpoint_failed(c, e, n->o->cause);
-    if (e->rest.parked) { /* it is down, and not for this job: that spends no attempt */
+    if (!j->failed_at)
+        j->failed_at = c->now;
+    if (e->rest.parked && e->worked <= j->failed_at) { /* down for everybody: that spends no attempt */
         put_back(c, n);
         return;
     }
     j->attempts++;
     if (j->attempts < PST_ATTEMPTS_MAX) {
-        remember_attempt(j, n->endpoint, n->o);
+        remember_attempt(n);
         wait_for_retry(c, n);
     } else if (next_model(c, n)) {
-        remember_attempt(j, n->endpoint, n->o);
+        remember_attempt(n);
         sched_ready(c, j);
     } else {
         end_with_answer(c, n, PST_JOB_FAILED, n->o->cause);
@@ -507,7 +517,7 @@ static void on_final(pst_core_t *c, const news_t *n)
 {
     endpoint_worked(c, c->endpoints[n->endpoint], n->started);
     if (n->job && next_model(c, n)) {
-        remember_attempt(n->job, n->endpoint, n->o);
+        remember_attempt(n);
         sched_ready(c, n->job);
     } else {
         end_with_answer(c, n, PST_JOB_FAILED, n->o->cause);
@@ -545,21 +555,28 @@ static void count_total(totals_t *t, const pst_outcome_t *o)
         t->failed++;
 }
 
-static void count_call(pst_core_t *c, const news_t *n)
+static void count_call(pst_core_t *c, news_t *n)
 {
-    if (n->o->verdict == PST_VERDICT_RETURNED)
+    const pst_outcome_t *o = n->o;
+    endpoint_t *e = c->endpoints[n->endpoint];
+    n->cost_nano = 0;
+    if (o->verdict == PST_VERDICT_RETURNED)
         return;
-    health_note(c, c->endpoints[n->endpoint], n->o);
-    count_total(&c->endpoints[n->endpoint]->totals, n->o);
+    if (o->input_tokens || o->output_tokens)
+        n->cost_nano = (uint64_t)(endpoint_cost(e, o->input_tokens, o->cached_tokens, o->output_tokens) + 0.5);
+    health_note(c, e, o);
+    count_total(&e->totals, o);
+    e->totals.cost_nano += n->cost_nano;
     pst_seg_endpoint_t *s = stats_endpoint(c, n->segment, n->endpoint);
     s->calls++;
-    s->input_tokens += n->o->input_tokens;
-    s->cached_tokens += n->o->cached_tokens;
-    s->output_tokens += n->o->output_tokens;
-    if (n->o->verdict == PST_VERDICT_DONE) {
+    s->input_tokens += o->input_tokens;
+    s->cached_tokens += o->cached_tokens;
+    s->output_tokens += o->output_tokens;
+    s->cost_nano += n->cost_nano;
+    if (o->verdict == PST_VERDICT_DONE) {
         s->completed++;
-        stats_latency(s, latency_ms(n->o));
-    } else if (n->o->verdict == PST_VERDICT_THROTTLE) {
+        stats_latency(s, latency_ms(o));
+    } else if (o->verdict == PST_VERDICT_THROTTLE) {
         s->rate_limited++;
     }
 }
@@ -602,6 +619,7 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
     job_leave_worker(c, j);
     j->endpoint = n->endpoint;
     if (n->batch->drain != PST_DRAIN_NONE && o->verdict != PST_VERDICT_DONE && o->verdict != PST_VERDICT_FINAL) {
+        bill(n);
         end_drained(c, n);
         return;
     }

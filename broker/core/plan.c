@@ -11,7 +11,7 @@
 
 #define PLAN_EVERY (500 * PST_MS)
 #define RESERVE_SHARE 0.01      /* of the window */
-#define TAIL_LATENCIES 3.0      /* medians of a call, until the last has its answer */
+#define TAIL_LATENCIES 3.0      /* times what 99 % of calls take less than, until the last has its answer */
 #define TAIL_UNKNOWN 5.0        /* seconds, of a call nothing is known of */
 #define AHEAD_SHARE 1.02        /* the last open endpoint goes so much faster than it must */
 #define RATE_KEEP 5.0           /* seconds over which what an endpoint takes is averaged */
@@ -85,7 +85,7 @@ static double seconds_left(pst_core_t *c, const route_t *r)
     double tail = 0;
     for (uint32_t i = 0; i < r->candidates_n; i++) {
         standing_t s = health_standing(c, c->endpoints[r->candidates[i]->endpoint]);
-        tail = PST_MAX(tail, s.measured ? s.latency[2] * TAIL_LATENCIES : TAIL_UNKNOWN);
+        tail = PST_MAX(tail, s.measured ? s.latency[3] * TAIL_LATENCIES : TAIL_UNKNOWN);
     }
     double window = (double)b->window_s, left = 0;
     if (b->expires_ms > c->wall_ms)
@@ -114,7 +114,6 @@ static void order(pst_core_t *c, const route_t *r, uint32_t *ret)
 static void open_up_to(candidate_t *k, double a_second, double passed_s)
 {
     double most = PST_MAX(1.0, 2 * a_second); /* saved up for two seconds at most */
-    k->gain = a_second;
     k->allowed = PST_MIN(PST_MAX(k->allowed, 0.0) + a_second * passed_s, most);
 }
 

@@ -74,6 +74,8 @@ static void restore_retry(pst_core_t *c, batch_t *b, const pst_retry_t *from)
     j->attempts = from->attempts;
     j->given_up = from->given_up;
     j->remembered = true;
+    j->cost_spent = from->cost_nano;
+    b->cost_spent += from->cost_nano;
     restore_history(c, j, from);
     j->due_wall_ms = from->due_wall_ms;
     j->state = JOB_WAITING;

@@ -572,7 +572,7 @@ static candidate_t *best_of(const seeker_t *s, const group_t *g)
     double least = 0;
     bool best_cached = false, cached;
     for (uint32_t i = 0; i < g->ready.n; i++) {
-        candidate_t *k = PST_CONTAINER(g->ready.v[i], candidate_t, node);
+        candidate_t *k = PST_CONTAINER(g->ready.v[i].node, candidate_t, node);
         if (k->endpoint == s->avoid || (s->route->planned && !plan_allows(k)) || waits_for_leader(s, k, &cached))
             continue;
         double cost = measure_of(s, k);

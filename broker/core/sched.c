@@ -551,12 +551,16 @@ typedef enum visit {
 } visit_t;
 
 /* A pack that was read back for a turn is used up in it, if that is not several turns' worth. */
-static bool turn_over(const run_t *r)
+static bool overtime(const run_t *r)
 {
     const flow_t *f = r->flow;
     const pack_t *p = r->pack == NONE ? NULL : &f->batch->packs[r->pack];
-    bool overtime = p && p->next_slot < p->jobs && f->quantum > -OVERTIME_QUANTA * QUANTUM_TOKENS && fair_crowded(r->c);
-    return (f->quantum <= 0 && !overtime) || r->c->step_jobs >= DISPATCH_MAX_STEP;
+    return p && p->next_slot < p->jobs && f->quantum > -OVERTIME_QUANTA * QUANTUM_TOKENS && fair_crowded(r->c);
+}
+
+static bool turn_over(const run_t *r)
+{
+    return (r->flow->quantum <= 0 && !overtime(r)) || r->c->step_jobs >= DISPATCH_MAX_STEP;
 }
 
 /* What the calls in flight do not take of their reservations may do for this job; without any the money is spent. */
@@ -568,6 +572,11 @@ static visit_t out_of_budget(pst_core_t *c, batch_t *b)
     }
     batch_start_drain(c, b, PST_DRAIN_BUDGET); /* frees the flow */
     return VISIT_IDLE;
+}
+
+static bool holds_enough(const run_t *r)
+{
+    return r->flow->batch->held >= HELD_JOBS_MAX;
 }
 
 static visit_t after(run_t *r, sent_t s)
@@ -585,9 +594,9 @@ static visit_t after(run_t *r, sent_t s)
     return turn_over(r) ? VISIT_TURN_OVER : VISIT_MORE;
 }
 
-static bool went_on(sent_t s)
+static bool went_on(const run_t *r, sent_t s)
 {
-    return s == SENT || s == SENT_HELD;
+    return s == SENT || (s == SENT_HELD && !holds_enough(r));
 }
 
 /* Ends jobs of an open pack that no endpoint can ever serve (or that were refused at submission): the slots
@@ -626,7 +635,7 @@ static visit_t visit_ready(run_t *r)
     }
     sent_t s = SENT;
     uint16_t slot = 0;
-    while (went_on(s) && !pst_link_empty(&f->ready) && !turn_over(r) && f->batch->held < HELD_JOBS_MAX) {
+    while (went_on(r, s) && !pst_link_empty(&f->ready) && !turn_over(r)) {
         job_t *j = PST_CONTAINER(f->ready.next, job_t, link);
         if (j->pack != r->pack)
             break;
@@ -705,12 +714,9 @@ static visit_t visit_fresh(run_t *r)
         return VISIT_TURN_OVER;
     }
     sent_t s = SENT;
-    while (went_on(s) && p->next_slot < p->jobs && !turn_over(r) && b->held < HELD_JOBS_MAX) {
+    while (went_on(r, s) && p->next_slot < p->jobs && !turn_over(r)) {
         s = send_one(r, NULL, p->next_slot);
-        if (went_on(s)) {
-            p->next_slot++;
-            skip_taken(b, p);
-        }
+        skip_taken(b, p); /* over this one, if it is sent or held */
     }
     emit_run(r, p->next_slot == p->jobs);
     PST_ASSERT(s != SENT_HOPELESS); /* there are candidates */
@@ -727,7 +733,7 @@ static visit_t visit(pst_core_t *c, flow_t *f)
     while (v == VISIT_MORE) {
         if (pst_link_empty(&f->ready) && f->head == NONE)
             return VISIT_IDLE;
-        if (f->batch->held >= HELD_JOBS_MAX) { /* of this flow or of others: each waits until some may go */
+        if (holds_enough(&r)) { /* this flow, or others of its batch: each waits until some may go */
             f->batch->hold_waited = true;
             return VISIT_HELD;
         }

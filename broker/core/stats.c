@@ -4,9 +4,12 @@
 
 pst_seg_endpoint_t *stats_endpoint(pst_core_t *c, segment_t *s, uint32_t endpoint)
 {
-    for (uint32_t i = 0; i < s->stats.endpoints_n; i++)
-        if (s->stat_endpoints[i] == endpoint)
-            return &s->stats.endpoints[i];
+    uint32_t *at = &c->endpoints[endpoint]->stats_at;
+    if (*at < s->stats.endpoints_n && s->stat_endpoints[*at] == endpoint)
+        return &s->stats.endpoints[*at];
+    for (*at = 0; *at < s->stats.endpoints_n; ++*at)
+        if (s->stat_endpoints[*at] == endpoint)
+            return &s->stats.endpoints[*at];
     uint32_t n = s->stats.endpoints_n + 1;
     s->stats.endpoints = pst_realloc(s->stats.endpoints, n * sizeof *s->stats.endpoints);
     s->stat_endpoints = pst_realloc(s->stat_endpoints, n * sizeof *s->stat_endpoints);

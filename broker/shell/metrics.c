@@ -52,7 +52,7 @@ static void core_gauges(const pst_broker_t *b, pst_buf_t *out)
     gauge(out, "packs", "packs of batches that have not ended", g.packs);
     gauge(out, "packs_open", "packs in memory", g.packs_open);
     gauge(out, "open_bytes", "bytes of packs in memory", g.open_bytes);
-    gauge(out, "jobs_queued", "jobs that were never sent", g.jobs_queued);
+    gauge(out, "jobs_queued", "jobs that have not ended", g.jobs_queued);
     gauge(out, "jobs_running", "jobs at a worker", g.jobs_running);
     gauge(out, "jobs_waiting", "jobs that wait for their next attempt", g.jobs_waiting);
     gauge(out, "workers", "workers with a session", g.workers);

@@ -3,7 +3,7 @@
 #include <assert.h>
 
 #define STATS_VERSION 1
-#define RETRY_VERSION 1
+#define RETRY_VERSION 2 /* 1: without the cost */
 
 /* ---- fixed width ----------------------------------------------------------------------------------------------- */
 
@@ -275,6 +275,7 @@ void pst_retry_encode(const pst_retry_t *r, pst_buf_t *out)
         put_num(out, h->cause);
         put_num(out, h->latency_ms);
     }
+    put_num(out, r->cost_nano);
 }
 
 static void get_attempt(reader_t *r, uint32_t endpoints_n, pst_attempt_t *h)
@@ -290,7 +291,7 @@ pst_err_t pst_retry_decode(pst_view_t bytes, pst_arena_t *a, pst_retry_t *ret)
 {
     reader_t r = {.p = bytes.p, .end = bytes.p + bytes.n};
     pst_retry_t y = {0};
-    get_version(&r, RETRY_VERSION);
+    uint64_t version = get_num(&r, RETRY_VERSION);
     y.pack = get_u32(&r);
     y.slot = (uint16_t)get_num(&r, UINT16_MAX);
     y.dispatch = (uint16_t)get_num(&r, UINT16_MAX);
@@ -305,7 +306,9 @@ pst_err_t pst_retry_decode(pst_view_t bytes, pst_arena_t *a, pst_retry_t *ret)
     y.history = get_room(&r, a, y.history_n, sizeof *y.history);
     for (uint32_t i = 0; i < y.history_n && !r.bad; i++)
         get_attempt(&r, y.endpoints_n, &y.history[i]);
-    if (r.bad || r.p != r.end)
+    if (version == RETRY_VERSION)
+        y.cost_nano = get_u64(&r);
+    if (r.bad || r.p != r.end || version == 0)
         return PST_E_MALFORMED;
     *ret = y;
     return PST_OK;

@@ -69,6 +69,7 @@ typedef struct pst_retry {
     uint8_t attempts;        /* attempts spent */
     uint8_t given_up;        /* bits of the route's models that failed it */
     uint64_t due_wall_ms;
+    uint64_t cost_nano;      /* of its attempts so far */
     pst_endpoint_name_t *endpoints;
     uint32_t endpoints_n;
     pst_attempt_t *history;  /* endpoint: index in endpoints */

@@ -1,5 +1,6 @@
-/* heap.h - a binary heap of intrusive nodes, smallest key first, ties by insertion order (so that a
- * trace repeats).  Removal of any node is O(log n).  Owns only its array. */
+/* heap.h - a heap of intrusive nodes, four children each, smallest key first, ties by insertion order (so that a
+ * trace repeats).  Removal of any node is O(log n).  Owns only its array, which repeats the keys: nodes lie all over the
+ * memory, and comparing them there is what a heap of thousands would cost. */
 #ifndef PST_HEAP_H
 #define PST_HEAP_H
 
@@ -13,8 +14,13 @@ typedef struct pst_heap_node {
     uint32_t at;   /* place in the heap; PST_HEAP_OUT when not in it: initialise with pst_heap_node_init */
 } pst_heap_node_t;
 
+typedef struct pst_heap_slot {
+    uint64_t key, seq;
+    pst_heap_node_t *node;
+} pst_heap_slot_t;
+
 typedef struct pst_heap {
-    pst_heap_node_t **v;
+    pst_heap_slot_t *v;
     uint32_t n, cap;
     uint64_t seq;
 } pst_heap_t;

@@ -54,6 +54,8 @@ static _Noreturn void fail(const char *what, const char *why)
 static pst_err_t keep_pack(void *arg, const pst_pack_out_t *out)
 {
     bare_t *b = arg;
+    if (b->made == PACKS_MADE)
+        return PST_OK; /* several may be squeezed by the time one is asked for */
     pack_t *p = &b->pack[b->made++];
     p->jobs = out->jobs;
     pst_buf_putv(&p->headers, out->headers);

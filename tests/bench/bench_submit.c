@@ -22,6 +22,7 @@ typedef struct run {
     pst_view_t prefix;
     bool unique;
     int priority;
+    uint32_t window_s;         /* in which the batches must end; 0: none */
     const char *batch_text;    /* --read, --status */
     pst_id_t batch;
     pst_client_t *client;
@@ -46,7 +47,7 @@ static pst_submit_t *begin(run_t *r)
 {
     pst_submit_t *s = NULL;
     bool known;
-    pst_submit_opts_t o = {.priority = r->priority};
+    pst_submit_opts_t o = {.priority = r->priority, .window_s = r->window_s};
     must(r, pst_submit_begin(r->client, &o, &s, &known), "begin");
     return s;
 }
@@ -252,6 +253,7 @@ static const char help[] =
     "  --prefix TEXT        what the answers begin with before the message (\"echo:\" of the simulated provider)\n"
     "  --unique             prompts that share nothing, instead of one system text and words\n"
     "  --priority N         of the batches: -1, 0, 1; default 0\n"
+    "  --window SECONDS     in which the batches are to end, as cheaply as that allows\n"
     "instead of submitting and reading:\n"
     "  --submit             only the first; prints the batch's id\n"
     "  --read ID            only the second: the results of such a batch, submitted with the same options\n"
@@ -276,6 +278,7 @@ static bench_mode_t *parse(int argc, char **argv, run_t *r)
         {"bytes", required_argument, NULL, 'n'},  {"text-bytes", required_argument, NULL, 't'},
         {"model", required_argument, NULL, 'm'},  {"prefix", required_argument, NULL, 'p'},
         {"unique", no_argument, NULL, 'u'},       {"priority", required_argument, NULL, 'P'},
+        {"window", required_argument, NULL, 'w'},
         {"submit", no_argument, NULL, 'S'},       {"read", required_argument, NULL, 'R'},
         {"latency", no_argument, NULL, 'l'},      {"seconds", required_argument, NULL, 's'},
         {"status", required_argument, NULL, 'T'}, {"help", no_argument, NULL, 'h'},
@@ -293,6 +296,7 @@ static bench_mode_t *parse(int argc, char **argv, run_t *r)
         case 'p': r->prefix = pst_view_str(optarg); break;
         case 'u': r->unique = true; break;
         case 'P': r->priority = priority_of(optarg); break;
+        case 'w': r->window_s = bench_number("window", optarg); break;
         case 's': r->seconds_max = bench_number("seconds", optarg); break;
         case 'S': mode = measure_submit; break;
         case 'l': mode = measure_latency; break;

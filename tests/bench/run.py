@@ -18,6 +18,7 @@ import time
 import lab
 import rows_echo
 import rows_http
+import rows_routing
 import rows_scale
 import table
 from lab import harness, log
@@ -56,6 +57,8 @@ def chosen(o):
     rows = [*rows_echo.rows(o), *rows_http.rows(o)]
     if o.scale or o.only or o.quick:
         rows += rows_scale.rows(o)
+    if o.routing or o.only or o.quick:
+        rows += rows_routing.rows(o)
     return [row for row in rows if re.search(o.only, row.name)]
 
 
@@ -92,6 +95,8 @@ def options():
                    help="before each row wait up to S seconds until the host takes nothing from this machine")
     p.add_argument("--only", default="", metavar="REGEX", help="rows whose name matches, the long ones too")
     p.add_argument("--scale", action="store_true", help="the long rows too: queued, workers, beside, results")
+    p.add_argument("--routing", action="store_true",
+                   help="limits, an outage, a window, against simulated providers: three minutes a round")
     p.add_argument("--jobs-max", type=int, default=10**6,
                    help="queued at most (1000000; 10000000 takes 4 GiB of memory and twice that of disk)")
     p.add_argument("--quick", action="store_true", help="one small round: does everything work?")
@@ -101,10 +106,12 @@ def options():
     o.prompts = ["--unique"] if o.unique else []
     o.in_flight, o.in_flight_ms, o.worker_jobs, o.large_jobs, o.beside_seconds = 4096, 5000, 6000, 10**6, 4
     o.results_jobs = o.large_jobs
+    o.limited_jobs, o.outage_before_s, o.outage_s, o.outage_after_s, o.window_s = 3000, 8, 10, 15, 30
     if o.quick:
         o.rounds, o.jobs, o.http_jobs, o.samples, o.wrk_seconds = 1, 3000, 1000, 20, 1
         o.in_flight, o.in_flight_ms, o.worker_jobs, o.large_jobs, o.beside_seconds = 128, 300, 400, 300000, 1
         o.results_jobs = 50000
+        o.limited_jobs, o.outage_before_s, o.outage_s, o.outage_after_s = 400, 2, 2, 3
     return o
 
 

@@ -423,6 +423,21 @@ class Limits(Case):
             self.assertEqual((s["requests"], s["accepted"], s["refused_429"]), (4, 3, 1))
             self.assertEqual(s["by_status"], {"200": 3, "429": 1})
 
+    def test_limits_that_no_header_tells(self):
+        with Sim("--rpm", 60, "--burst", 1, "--headers", 0, "--model", "told:headers=1") as sim:
+            def told(a):
+                return [name for name in a.headers if "ratelimit" in name.lower()]
+
+            for call in (sim.chat, sim.messages):
+                sim.request("POST", "/_sim/reset")
+                answer, refused = call("x"), call("x")
+                self.assertEqual((answer.status, refused.status), (200, 429))
+                self.assertEqual((told(answer), told(refused)), ([], []))
+                self.assertEqual(refused.headers["retry-after"], "1")
+                self.assertTrue(told(call("x", model="told")))
+            sim.set(headers=1)
+            self.assertTrue(told(sim.chat("x")))
+
     def test_anthropic(self):
         with Sim("--rpm", 60, "--tpm", 600000, "--bucket", "minute") as sim:
             a = sim.messages("x")

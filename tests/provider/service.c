@@ -85,13 +85,21 @@ typedef struct work {
     sim_reply_t *reply;
 } work_t;
 
+/* The last of the head: what a refusal says of its limit it has said in its own words before. */
+static void put_headers(work_t *w)
+{
+    if (w->model && sim_get(&w->model->settings, SIM_HEADERS) <= 0)
+        w->call.grant = (sim_grant_t){0};
+    w->shape->headers(&w->call, &w->s->head);
+}
+
 static void send_error(work_t *w, const sim_error_t *e)
 {
     sim_service_t *s = w->s;
     pst_buf_clear(&s->head);
     pst_buf_clear(&s->body);
     int status = w->shape->error(&w->call, e, &s->head, &s->body);
-    w->shape->headers(&w->call, &s->head);
+    put_headers(w);
     w->reply->act = SIM_ANSWER;
     w->reply->status = status;
     sim_service_put(s, w->req, status, JSON_TYPE, pst_buf_view(&s->head), pst_buf_view(&s->body));
@@ -346,7 +354,7 @@ static void send_answer(work_t *w)
     sim_service_t *s = w->s;
     pst_buf_clear(&s->head);
     pst_buf_clear(&s->body);
-    w->shape->headers(&w->call, &s->head);
+    put_headers(w);
     w->shape->answer(&w->call, &s->body);
     sim_service_put(s, w->req, 200, JSON_TYPE, pst_buf_view(&s->head), pst_buf_view(&s->body));
     w->reply->status = 200;

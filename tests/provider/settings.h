@@ -19,6 +19,7 @@
     X(BURST, "burst", 0, 1e12, "requests a full continuous bucket holds; 0: a second's worth")     \
     X(TOKENS, "tokens", 0, 1, "used | asked: what tpm counts (asked: max of input, max_tokens)")   \
     X(CONCURRENCY, "concurrency", 0, 1e9, "requests in flight; 0: no limit")                       \
+    X(HEADERS, "headers", 1, 1, "0: no header tells of limits but retry-after")                    \
     X(RETRY_AFTER_MS, "retry_after_ms", 1000, 8.64e7, "wait named by other refusals, ms")          \
     X(ANSWER_BYTES, "answer_bytes", 0, 6.7e7, "answers are padded to this size")                   \
     X(FAULT_500, "fault_500", 0, 1, "share of calls that get a 500")                               \

@@ -328,6 +328,24 @@ static void a_budget_is_used_up_before_it_ends_a_batch(void **state)
     world_free(w);
 }
 
+/* An answer that was none is billed too: with the job, at its endpoint, and against the budget. */
+static void every_billed_attempt_is_in_the_cost(void **state)
+{
+    (void)state;
+    world_t *w = world_new();
+    hello(w, WORKER, 1, NULL, 0);
+    submit(w, (wish_t){.models = {"one"}, .jobs = 1});
+    outcome(w, 0, (say_t){.verdict = PST_VERDICT_RETRY, .cause = PST_CAUSE_BAD_ANSWER, .status = 200, .input_tokens = 100,
+                          .output_tokens = 50});
+    pass(w, PST_SEC);
+    assert_int_equal(w->tasks_n, 2);
+    outcome(w, 1, (say_t){.verdict = PST_VERDICT_DONE, .input_tokens = 100, .output_tokens = 20});
+    assert_true(w->ended);
+    assert_int_equal(w->last_result.cost_nano, 270 * 1000);
+    assert_int_equal(w->summary.cost_nano, 270 * 1000);
+    world_free(w);
+}
+
 static void refused_lines_end_as_failed_without_a_call(void **state)
 {
     (void)state;
@@ -525,6 +543,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(cancel_keeps_what_is_done_and_lets_calls_finish),
         cmocka_unit_test(the_window_ends_what_is_not_done),
         cmocka_unit_test(the_budget_is_not_overshot),
+        cmocka_unit_test(every_billed_attempt_is_in_the_cost),
         cmocka_unit_test(a_budget_is_used_up_before_it_ends_a_batch),
         cmocka_unit_test(refused_lines_end_as_failed_without_a_call),
         cmocka_unit_test(unknown_models_are_refused_and_bare_providers_pass_through),

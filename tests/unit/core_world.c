@@ -383,7 +383,7 @@ void outcome_from(world_t *w, pst_peer_t worker, const task_t *t, say_t s)
                        .index = t->ref.pack * JOBS + t->ref.slot, .custom_id = pst_view_str(id),
                        .verdict = (uint8_t)s.verdict, .cause = (uint8_t)s.cause, .http_status = s.status,
                        .wait_ms = s.wait_ms, .whole_provider = s.whole, .latency_us = s.latency_us ? s.latency_us : 5000,
-                       .body_bytes = 2};
+                       .input_tokens = s.input_tokens, .output_tokens = s.output_tokens, .body_bytes = 2};
     if (s.verdict == PST_VERDICT_DONE) {
         o.input_tokens = s.input_tokens ? s.input_tokens : 10;
         o.output_tokens = s.output_tokens ? s.output_tokens : 20;

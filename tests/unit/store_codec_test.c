@@ -58,7 +58,7 @@ static void retries_round_trip(void **state)
     pst_endpoint_name_t e = {PST_VIEW_LIT("p"), PST_VIEW_LIT("m")};
     pst_attempt_t h[2] = {{0, 503, PST_CAUSE_OVERLOADED, 123456}, {PST_NO_ENDPOINT, 0, PST_CAUSE_WORKER_LOST, 0}};
     pst_retry_t r = {.pack = UINT32_MAX, .slot = 255, .dispatch = 65535, .attempts = 5, .given_up = 7,
-                     .due_wall_ms = 1ull << 41, .endpoints = &e, .endpoints_n = 1, .history = h, .history_n = 2}, back;
+                     .due_wall_ms = 1ull << 41, .cost_nano = 1ull << 50, .endpoints = &e, .endpoints_n = 1, .history = h, .history_n = 2}, back;
     pst_buf_t b;
     pst_arena_t a;
     pst_buf_init(&b, 0);
@@ -66,7 +66,7 @@ static void retries_round_trip(void **state)
     pst_retry_encode(&r, &b);
     assert_int_equal(pst_retry_decode(pst_buf_view(&b), &a, &back), PST_OK);
     assert_true(back.pack == UINT32_MAX && back.slot == 255 && back.dispatch == 65535 && back.attempts == 5);
-    assert_true(back.given_up == 7 && back.due_wall_ms == 1ull << 41);
+    assert_true(back.given_up == 7 && back.due_wall_ms == 1ull << 41 && back.cost_nano == 1ull << 50);
     assert_int_equal(back.history_n, 2);
     assert_int_equal(back.history[0].latency_ms, 123456);
     assert_int_equal(back.history[1].endpoint, PST_NO_ENDPOINT);

@@ -15,6 +15,7 @@
 #define SHARD_CALLS 64
 #define CONNECT_TIMEOUT_MS 10000L
 #define KEEPALIVE_IDLE_S 60L
+#define CONNECTION_BUFFER_BYTES 8192L
 #define KEEPALIVE_INTERVAL_S 30L
 /* With HTTP/2 libcurl 7.88 can have taken the end of a large answer from the socket and then wait for the socket to
  * become readable, which it never does.  So connections of a shard that was quiet so long are said to be. */
@@ -654,6 +655,8 @@ static void set_manner(call_t *c, bool http2, long timeout_ms, bool connect_only
     curl_easy_setopt(c->easy, CURLOPT_PIPEWAIT, http2 ? 1L : 0L);
     curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, timeout_ms);
     curl_easy_setopt(c->easy, CURLOPT_CONNECT_ONLY, connect_only ? 1L : 0L);
+    /* A connection handed out keeps its buffer while it lives; thousands of them are kept. */
+    curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, connect_only ? CONNECTION_BUFFER_BYTES : CURL_MAX_WRITE_SIZE + 0L);
 }
 
 static void set_site(const pst_curl_t *p, call_t *c, pst_curl_site_t *s)
