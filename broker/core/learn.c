@@ -75,6 +75,8 @@ void learn_held_back(pst_core_t *c, bucket_t *b)
         l->grown += passed;
     l->rate = PST_MAX(rate_of(l), RATE_MIN);
     bucket_rate(b, l->rate);
+    if (b->limit[PST_RATE_REQUESTS] > b->kept[PST_RATE_REQUESTS]) /* below it is only on its way back */
+        bucket_keep(c, b);
 }
 
 /* A provider that says how long to wait takes at least one call in that time. */
