@@ -1,17 +1,19 @@
 /* learn.c - how many requests a second an endpoint takes of which nothing is configured and whose provider's headers say
  * nothing: found out by being refused.
  *
- * Calls in flight double until one is refused (endpoint_widen).  From then on there is a rate.  A refusal cuts it, to half
- * while refusals follow one another (a provider's burst hid how far it had gone), later by an eighth; then it returns to
- * where it was refused, fast at first, rests there, and goes on beyond it faster and faster (CUBIC's curve): nearly all
- * the time is spent near the limit, and a limit that was raised is found in some tens of seconds.  It grows only while
- * it is what holds jobs back.  A cut is answered by the refusals of calls sent before it: those are one with it.
+ * Calls in flight double until one is refused (endpoint_widen).  From then on there is a rate, at first a guess, which
+ * doubles every two seconds until it is refused too.  A refusal cuts it, to half while refusals follow one another (a
+ * provider's burst hid how far it had gone), later by an eighth; then it returns to where it was refused, fast at
+ * first, rests there, and goes on beyond it faster and faster (CUBIC's curve): nearly all the time is spent near the
+ * limit, and a limit that was raised is found in some tens of seconds.  It grows only while it is what holds jobs back.
+ * A cut is answered by the refusals of calls sent before it: those are one with it.
  *
  * The time back to the old rate holds at least CALLS_A_CYCLE calls, so that refusals stay below some 2 % at any rate. */
 #include "core/internal.h"
 
 #define CUT_FAR 0.5
 #define CUT_NEAR 0.125
+#define SEARCH_DOUBLES (2 * PST_SEC) /* after the first refusal, which may have met a burst, until the second */
 #define NEAR_AFTER (4 * PST_SEC)   /* since the last cut */
 #define CYCLE_MIN 8.0              /* seconds back to the old rate */
 #define CALLS_A_CYCLE 80.0
@@ -29,6 +31,7 @@ struct learner {
     pst_ns_t grown;  /* time since then in which jobs were held back */
     pst_ns_t held_at;
     double cut;      /* share that was taken off */
+    bool searching;  /* there was one refusal so far */
 };
 
 /* ---- the rate of what is sent -------------------------------------------------------------------------------------- */
@@ -60,6 +63,12 @@ static double cycle(const learner_t *l)
 
 static double rate_of(const learner_t *l)
 {
+    if (l->searching) {
+        double times = (double)l->grown / (double)SEARCH_DOUBLES, rate = l->top * (1 - l->cut);
+        for (; times >= 1; times--)
+            rate *= 2;
+        return rate * (1 + times);
+    }
     double away = 1 - (double)l->grown / (double)PST_SEC / cycle(l);
     return l->top * (1 - l->cut * away * away * away);
 }
@@ -112,6 +121,7 @@ void learn_refused(pst_core_t *c, endpoint_t *e, pst_ns_t started, uint64_t wait
 {
     e->window = 0;
     e->refused++;
+    e->meter.n -= e->meter.n > 0; /* what is refused does not tell what is taken */
     if (e->limited && !limit_is_wrong(c, e))
         return;
     bucket_t *b = endpoint_bucket(c, e);
@@ -120,11 +130,13 @@ void learn_refused(pst_core_t *c, endpoint_t *e, pst_ns_t started, uint64_t wait
     learner_t *l = b->learner;
     if (!l) {
         l = b->learner = pst_calloc(1, sizeof *l);
+        l->searching = true;
         cut(c, b, sent_a_second(c, &e->meter), CUT_FAR, wait_ms);
         return;
     }
     if (started <= l->cut_at)
         return;
+    l->searching = false;
     bool near = pst_ns_since(c->now, l->cut_at) >= NEAR_AFTER;
     cut(c, b, l->rate, near ? CUT_NEAR : CUT_FAR, wait_ms);
 }

@@ -23,7 +23,7 @@
 #define PACE_LEAST 0.8
 #define PACE_UP 5e-7        /* … by so much a call, and goes away by so much a refusal: these balance at one in 4,000 */
 #define PACE_DOWN 0.002
-#define PACE_STEP PST_MS    /* not sooner again: what a fast rate gains meanwhile is sent together */
+#define PACE_STEP PST_MS    /* budgets are looked at together, a thousand times a second, not one by one for each job */
 #define LANE_UP 2.0         /* a whole slice came: there may be more to be had */
 #define LANE_MORE 1.3       /* of what was given, so that who was given little comes to ask for more */
 #define BURST_SHARE 0.02    /* of a second's requests: what may be caught up with at once, when the broker was busy elsewhere */
@@ -281,8 +281,10 @@ static bool in_pace(pst_core_t *c, bucket_t *b, tokens_t t)
     pst_ns_t wait = pace_wait(b, t);
     if (!wait)
         return true;
-    learn_held_back(c, b);
-    wake_at(c, b, pst_ns_add(c->now, PST_MAX(wait, PACE_STEP)));
+    if (!b->lane)
+        learn_held_back(c, b);
+    pst_ns_t due = pst_ns_add(c->now, wait) / PACE_STEP + 1;
+    wake_at(c, b, due * PACE_STEP);
     return false;
 }
 
@@ -378,7 +380,10 @@ void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a)
     b->taking = false;
     if (a->err != PST_OK || a->refused) {
         b->ask_at = pst_ns_add(c->now, PST_MAX(a->wait_ms, 1) * PST_MS);
-        b->scarce = true;
+        if (!a->blocked)
+            b->scarce = true;
+        else if (b->taken_at < b->ask_at)
+            b->taken_at = b->ask_at; /* nobody is given anything meanwhile */
         wake_at(c, b, b->ask_at);
         return;
     }

@@ -377,10 +377,10 @@ local function budget_keep(key, args, b)
 end
 
 -- keys: budget.  args: limit, cap, amount and least of each rate.  Gives the milliseconds to wait, 0 if it was granted,
--- and what of each rate.  A refusal writes nothing.
+-- and what of each rate; behind the wait for the end of a block 1.  A refusal writes nothing.
 local function limit_take(keys, args)
     local b = budget(keys[1], args)
-    if b.block > b.now then return {b.block - b.now} end
+    if b.block > b.now then return {b.block - b.now, 1} end
     local granted, wait = {}, 0
     for i = 1, DAY do
         local limit, cap, amount, least = rate_args(args, i)

@@ -432,6 +432,7 @@ static void on_limit_taken(pst_cmd_t *c, const redisReply *r)
     a.err = pst_store_reply_err(s, r);
     a.wait_ms = pst_reply_num(pst_reply_at(r, 0));
     a.refused = a.err || a.wait_ms > 0;
+    a.blocked = a.refused && pst_reply_num(pst_reply_at(r, 1)) == 1;
     for (unsigned i = 0; i < PST_RATE_COUNT && !a.refused; i++)
         a.granted[i] = pst_reply_num(pst_reply_at(r, 1 + i));
     pst_store_answer(s, &a);

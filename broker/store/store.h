@@ -185,6 +185,7 @@ typedef struct pst_store_answer {
     pst_blob_t *headers, *bodies; /* LOAD: borrowed during the callback; take references to keep */
     uint64_t granted[PST_RATE_COUNT]; /* LIMIT_TAKE: 0 where there is no limit, and everywhere if it was refused */
     bool refused;                /* LIMIT_TAKE */
+    bool blocked;                /* LIMIT_TAKE refused because of a LIMIT_BLOCK, whatever there is */
     uint64_t wait_ms;            /* LIMIT_TAKE refused: try again then */
 } pst_store_answer_t;
 

@@ -90,9 +90,9 @@ class Learned(Routing):
     def test_limits_are_learned_from_429s_at_no_attempt(self):
         p = self.provider("--rpm", 6000, "--bucket", "continuous", "--burst", 10, "--headers", 0, "--latency-ms", 50)
         m = self.market(Side(p))
-        jobs = 60
+        jobs = 150
         batch = m.submit(jobs)
-        m.wait(batch, 240)
+        m.wait(batch, 30)
         self.check_every_job_once(m.results(batch), jobs)
         self.assertEqual(p.stats()["repeated_texts"], 0)
         [(rate, limit, source)] = self.limits_of(m)

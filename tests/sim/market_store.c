@@ -168,10 +168,12 @@ static void hours_take_back(budget_t *b, uint64_t count)
 }
 
 /* 0 if it was granted, else the milliseconds to wait. */
-static uint64_t limit_take(market_t *m, budget_t *b, const rate_arg_t a[PST_RATE_COUNT], uint64_t granted[PST_RATE_COUNT])
+static uint64_t limit_take(market_t *m, budget_t *b, const rate_arg_t a[PST_RATE_COUNT], uint64_t granted[PST_RATE_COUNT],
+                           bool *ret_blocked)
 {
     state_t s = budget_read(m, b, a);
-    if (s.block_ms > s.now_ms)
+    *ret_blocked = s.block_ms > s.now_ms;
+    if (*ret_blocked)
         return s.block_ms - s.now_ms;
     uint64_t got[PST_RATE_COUNT] = {0}, wait = 0;
     for (int i = 0; i < PST_RATE_COUNT; i++) {
@@ -412,7 +414,7 @@ static void apply_take(market_t *m, op_t *op, pst_store_answer_t *a)
 {
     budget_t *b = op->budget;
     note_limits(m, b, op->rate);
-    a->wait_ms = limit_take(m, b, op->rate, a->granted);
+    a->wait_ms = limit_take(m, b, op->rate, a->granted, &a->blocked);
     a->refused = a->wait_ms > 0;
     for (int i = 0; i < PST_RATE_COUNT; i++) {
         b->granted[i] += (int64_t)a->granted[i];

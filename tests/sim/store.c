@@ -188,6 +188,7 @@ static void take(world_t *w, const pending_t *p, pst_store_answer_t *a)
             wait_ms = PST_MAX(wait_ms, lacks * 60000 / (double)op->u.limit.rate[i].limit + 1);
     }
     a->refused = wait_ms > 0;
+    a->blocked = w->now < b->blocked_until;
     a->wait_ms = (uint64_t)wait_ms;
     for (int i = 0; i < PST_RATE_COUNT && !a->refused; i++) {
         if (op->u.limit.rate[i].limit)

@@ -631,6 +631,7 @@ static void budgets_give_and_refuse(void **state)
     assert_int_equal(w->answer.granted[PST_RATE_REQUESTS], 0);
     assert_int_equal(w->answer.granted[PST_RATE_TOKENS], 0);
     assert_in_range(w->answer.wait_ms, 3000, 5000);
+    assert_false(w->answer.blocked);
     redisReply *after = server_ask(&server, "HGETALL pst:{lim:openai/gpt}");
     for (unsigned i = 0; i < 8; i++)
         assert_string_equal(before->element[i]->str, after->element[i]->str);
@@ -660,6 +661,7 @@ static void budgets_give_and_refuse(void **state)
     ok(w, take(60, 6000, 1, 1, 1, 1));
     assert_int_equal(w->answer.granted[PST_RATE_REQUESTS], 0);
     assert_in_range(w->answer.wait_ms, 59000, 60000);
+    assert_true(w->answer.blocked);
     assert_in_range(server_num(&server, "PTTL pst:{lim:openai/gpt}"), 3590000, 3600000);
 }
 
