@@ -15,8 +15,8 @@ static pst_cluster_limit_t *limits_of(const pst_core_t *c, bucket_t *b, pst_aren
         return NULL;
     pst_cluster_limit_t *v = get(a, PST_RATE_COUNT * sizeof *v);
     for (int i = 0; i < PST_RATE_COUNT; i++)
-        if (b->limit[i])
-            v[(*ret_n)++] = (pst_cluster_limit_t){.rate = (uint8_t)i, .source = b->source[i], .limit = b->limit[i],
+        if (b->rate[i].limit)
+            v[(*ret_n)++] = (pst_cluster_limit_t){.rate = (uint8_t)i, .source = b->source[i], .limit = b->rate[i].limit,
                                                   .used = bucket_used(c, b, (pst_rate_t)i)};
     return v;
 }

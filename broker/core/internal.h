@@ -79,30 +79,39 @@ typedef struct place {
 
 typedef struct learner learner_t; /* learn.c */
 
-/* A rate budget whose counters are the store's; `have` is the slice leased to this broker. */
+/* One rate of a budget: what a call touches is together. */
+typedef struct rate {
+    uint64_t limit, cap;  /* in force; 0: none */
+    int64_t have;         /* the slice leased to this broker; negative: to be paid back from the next */
+    double pace;          /* what may be sent at this moment, so that a slice is not spent in one burst … */
+    double burst;         /* … at most */
+    double second;        /* a second's worth of the limit */
+    uint64_t used;        /* in the latest slot */
+} rate_t;
+
+/* A rate budget whose counters are the store's. */
 typedef struct bucket {
     timer_t_ timer;       /* it may have something again, or the slice is idle */
-    char *name;
     place_t *place;       /* who waits for it */
-    uint64_t configured[PST_RATE_COUNT]; /* 0: nothing */
-    uint64_t limit[PST_RATE_COUNT], cap[PST_RATE_COUNT]; /* in force; 0: none */
-    uint8_t source[PST_RATE_COUNT]; /* pst_limit_source_t of limit */
-    uint8_t limited[PST_RATE_COUNT], limited_n; /* the rates that have one */
-    int64_t have[PST_RATE_COUNT]; /* negative: spent more than reserved, to be paid back from the next slice */
-    double pace[PST_RATE_COUNT];  /* what may be sent at this moment, so that a slice is not spent in one burst */
+    learner_t *learner;   /* NULL: its rate need not be found out */
     pst_ns_t paced_at;
     double share;         /* of a limit that the pace keeps to */
-    double lane;          /* requests a second that this broker gets where others take from the budget too; 0: it is alone */
-    bool scarce;          /* since the last slice came: one was refused, or cut short */
-    uint64_t asked;       /* of requests, by the TAKE on its way */
-    pst_ns_t taken_at;    /* when the last slice came */
-    bool taking;          /* a LIMIT_TAKE is on its way */
-    pst_ns_t ask_at;      /* refused until then */
+    double lane;          /* requests a second that it gets where other brokers take from it too; 0: there are none */
     pst_ns_t used_at;
-    learner_t *learner;   /* NULL: its rate need not be found out */
+    pst_ns_t taken_at;    /* when the last slice came */
+    uint64_t used_slot;   /* the latest slot's number */
+    bool taking;          /* a LIMIT_TAKE is on its way */
+    bool scarce;          /* since the last slice came: one was refused, or cut short */
+    uint8_t limited_n, limited[PST_RATE_COUNT]; /* the rates that have a limit */
+    rate_t rate[PST_RATE_COUNT];
+    char *name;
+    uint64_t asked;       /* of requests, by the TAKE on its way */
+    pst_ns_t ask_at;      /* refused until then */
+    uint64_t configured[PST_RATE_COUNT]; /* 0: nothing */
+    uint8_t source[PST_RATE_COUNT]; /* pst_limit_source_t of limit */
     uint64_t kept[PST_RATE_COUNT]; /* what the store remembers of what was learned */
     pst_ns_t kept_at;
-    uint64_t used[PST_RATE_COUNT][USED_SLOTS], used_slot; /* for who looks on; the latest slot's number */
+    uint64_t used[PST_RATE_COUNT][USED_SLOTS]; /* for who looks on: in the slots before the latest */
     uint64_t used_day, day; /* requests of the day so far, by the wall clock */
 } bucket_t;
 

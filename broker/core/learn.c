@@ -84,7 +84,7 @@ void learn_held_back(pst_core_t *c, bucket_t *b)
         l->grown += passed;
     l->rate = PST_MAX(rate_of(l), RATE_MIN);
     bucket_rate(b, l->rate);
-    if (b->limit[PST_RATE_REQUESTS] > b->kept[PST_RATE_REQUESTS]) /* below it is only on its way back */
+    if (b->rate[PST_RATE_REQUESTS].limit > b->kept[PST_RATE_REQUESTS]) /* below it is only on its way back */
         bucket_keep(c, b);
 }
 
@@ -125,7 +125,8 @@ void learn_refused(pst_core_t *c, endpoint_t *e, pst_ns_t started, uint64_t wait
     if (e->limited && !limit_is_wrong(c, e))
         return;
     bucket_t *b = endpoint_bucket(c, e);
-    if (b->configured[PST_RATE_REQUESTS] || (b->limit[PST_RATE_REQUESTS] && b->source[PST_RATE_REQUESTS] == PST_LIMIT_SAID))
+    bool said = b->rate[PST_RATE_REQUESTS].limit && b->source[PST_RATE_REQUESTS] == PST_LIMIT_SAID;
+    if (b->configured[PST_RATE_REQUESTS] || said)
         return;
     learner_t *l = b->learner;
     if (!l) {
@@ -160,5 +161,5 @@ void learn_restore(const pst_core_t *c, bucket_t *b)
 {
     if (!b->learner)
         b->learner = pst_calloc(1, sizeof *b->learner);
-    begin_below(c, b, (double)b->limit[PST_RATE_REQUESTS] / 60, CUT_NEAR, 0); /* nothing was refused: no news for the store */
+    begin_below(c, b, b->rate[PST_RATE_REQUESTS].second, CUT_NEAR, 0); /* nothing was refused: no news for the store */
 }

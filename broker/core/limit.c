@@ -39,8 +39,8 @@ static bool is_tokens(int rate)
 static uint64_t slice_of(const bucket_t *b, int rate)
 {
     if (rate == PST_RATE_DAILY)
-        return b->limit[rate] / DAY_SLICES;
-    uint64_t slice = b->limit[rate] * (SLICE_TIME / PST_MS) / 60000;
+        return b->rate[rate].limit / DAY_SLICES;
+    uint64_t slice = b->rate[rate].limit * (SLICE_TIME / PST_MS) / 60000;
     return rate == PST_RATE_REQUESTS ? PST_MAX(slice, SLICE_REQUESTS_MIN) : slice;
 }
 
@@ -63,23 +63,25 @@ static uint64_t cap_of(uint64_t limit, int rate)
 }
 
 /* What the pace may have saved up. */
-static double burst_of(const bucket_t *b, int rate)
+static double burst_of(double second, int rate)
 {
-    double second = (double)b->limit[rate] / 60;
     return rate == PST_RATE_REQUESTS ? 1 + second * BURST_SHARE : PST_MAX(second, 1.0);
 }
 
 static void put_limit(bucket_t *b, int rate, uint64_t limit, pst_limit_source_t source)
 {
-    bool fresh = b->limit[rate] == 0;
-    b->limit[rate] = limit;
+    rate_t *r = &b->rate[rate];
+    bool fresh = r->limit == 0;
+    r->limit = limit;
+    r->cap = cap_of(limit, rate);
+    r->second = (double)limit / 60;
+    r->burst = burst_of(r->second, rate);
+    r->pace = fresh ? r->burst : PST_MIN(r->pace, r->burst);
     b->source[rate] = (uint8_t)source;
-    b->cap[rate] = cap_of(limit, rate);
     b->limited_n = 0;
     for (uint8_t i = 0; i < PST_RATE_COUNT; i++)
-        if (b->limit[i])
+        if (b->rate[i].limit)
             b->limited[b->limited_n++] = i;
-    b->pace[rate] = fresh ? burst_of(b, rate) : PST_MIN(b->pace[rate], burst_of(b, rate));
 }
 
 void bucket_set(bucket_t *b, const uint64_t limit[PST_RATE_COUNT])
@@ -117,9 +119,9 @@ void bucket_free(bucket_t *b)
 /* The store's budget fills at the pace too: it is that of all brokers together. */
 static uint64_t paced(const bucket_t *b, int rate)
 {
-    if (rate == PST_RATE_DAILY || !b->limit[rate])
-        return b->limit[rate];
-    return PST_MAX((uint64_t)((double)b->limit[rate] * b->share + 0.5), 1);
+    if (rate == PST_RATE_DAILY || !b->rate[rate].limit)
+        return b->rate[rate].limit;
+    return PST_MAX((uint64_t)((double)b->rate[rate].limit * b->share + 0.5), 1);
 }
 
 static pst_store_op_t *limit_op(pst_core_t *c, pst_store_op_type_t type, const bucket_t *b, op_t **op)
@@ -128,7 +130,7 @@ static pst_store_op_t *limit_op(pst_core_t *c, pst_store_op_type_t type, const b
     s->u.limit.name = pst_view_str(b->name);
     for (int i = 0; i < PST_RATE_COUNT; i++) {
         s->u.limit.rate[i].limit = paced(b, i);
-        s->u.limit.rate[i].cap = b->cap[i];
+        s->u.limit.rate[i].cap = b->rate[i].cap;
     }
     return s;
 }
@@ -149,7 +151,7 @@ static int64_t part_of(const bucket_t *b, int rate, tokens_t t)
         part = t.output;
     else if (rate == PST_RATE_TOKENS)
         part = (uint64_t)t.input + t.output;
-    return (int64_t)PST_MIN(part, b->cap[rate]);
+    return (int64_t)PST_MIN(part, b->rate[rate].cap);
 }
 
 /* ---- the lease ------------------------------------------------------------------------------------------------------ */
@@ -171,8 +173,8 @@ static void take(pst_core_t *c, bucket_t *b, const int64_t part[PST_RATE_COUNT])
     b->taking = true;
     for (int i = 0; i < PST_RATE_COUNT; i++) {
         int64_t ahead = part[i] + (int64_t)slice_of(b, i);
-        s->u.limit.rate[i].least = up_to(part[i], b->have[i], b->cap[i]);
-        s->u.limit.rate[i].amount = up_to(ahead, b->have[i], b->cap[i]);
+        s->u.limit.rate[i].least = up_to(part[i], b->rate[i].have, b->rate[i].cap);
+        s->u.limit.rate[i].amount = up_to(ahead, b->rate[i].have, b->rate[i].cap);
     }
     b->asked = s->u.limit.rate[PST_RATE_REQUESTS].amount;
 }
@@ -191,7 +193,7 @@ static void take_ahead(pst_core_t *c, bucket_t *b)
     if (pst_ns_since(c->now, b->taken_at) < SLICE_TIME / 2)
         return;
     for (int n = 0; n < b->limited_n; n++)
-        low = low || b->have[b->limited[n]] < (int64_t)slice_of(b, b->limited[n]) / 2;
+        low = low || b->rate[b->limited[n]].have < (int64_t)slice_of(b, b->limited[n]) / 2;
     if (low)
         take(c, b, none);
 }
@@ -200,7 +202,7 @@ static bool leased(pst_core_t *c, bucket_t *b, tokens_t t)
 {
     bool enough = true;
     for (int n = 0; n < b->limited_n; n++)
-        enough = enough && b->have[b->limited[n]] >= part_of(b, b->limited[n], t);
+        enough = enough && b->rate[b->limited[n]].have >= part_of(b, b->limited[n], t);
     if (enough)
         return true;
     int64_t part[PST_RATE_COUNT];
@@ -216,7 +218,7 @@ static bool leased(pst_core_t *c, bucket_t *b, tokens_t t)
 
 static double a_second(const bucket_t *b, int rate)
 {
-    double rate_s = (double)b->limit[rate] / 60 * b->share;
+    double rate_s = b->rate[rate].second * b->share;
     return rate == PST_RATE_REQUESTS && b->lane > 0 ? PST_MIN(rate_s, b->lane) : rate_s;
 }
 
@@ -224,7 +226,7 @@ static double a_second(const bucket_t *b, int rate)
 static void find_lane(const pst_core_t *c, bucket_t *b, uint64_t granted)
 {
     double passed = (double)pst_ns_since(c->now, b->taken_at) / (double)PST_SEC;
-    double full = (double)b->limit[PST_RATE_REQUESTS] / 60;
+    double full = b->rate[PST_RATE_REQUESTS].second;
     if ((b->scarce || granted < b->asked) && passed > 0)
         b->lane = PST_MAX((double)granted / passed * LANE_MORE, full / LANES_MAX);
     else if (b->lane > 0)
@@ -249,8 +251,9 @@ static void keep_pace(const pst_core_t *c, bucket_t *b)
     b->paced_at = c->now;
     for (int n = 0; n < b->limited_n; n++) {
         int i = b->limited[n];
-        if (i != PST_RATE_DAILY && b->pace[i] < burst_of(b, i))
-            b->pace[i] = PST_MIN(b->pace[i] + passed * a_second(b, i), burst_of(b, i));
+        rate_t *r = &b->rate[i];
+        if (i != PST_RATE_DAILY && r->pace < r->burst)
+            r->pace = PST_MIN(r->pace + passed * a_second(b, i), r->burst);
     }
 }
 
@@ -260,7 +263,7 @@ static pst_ns_t pace_wait(const bucket_t *b, tokens_t t)
     double wait = 0;
     for (int n = 0; n < b->limited_n; n++) {
         int i = b->limited[n];
-        double need = PST_MIN((double)part_of(b, i, t), burst_of(b, i)) - b->pace[i];
+        double need = PST_MIN((double)part_of(b, i, t), b->rate[i].burst) - b->rate[i].pace;
         if (i != PST_RATE_DAILY && need > 1e-9)
             wait = PST_MAX(wait, need / a_second(b, i));
     }
@@ -271,7 +274,7 @@ void bucket_rate(bucket_t *b, double a_second)
 {
     uint64_t limit = (uint64_t)(a_second * 60 / b->share + 0.5);
     limit = PST_MAX(limit, 1);
-    if (limit != b->limit[PST_RATE_REQUESTS])
+    if (limit != b->rate[PST_RATE_REQUESTS].limit)
         put_limit(b, PST_RATE_REQUESTS, limit, PST_LIMIT_LEARNED);
 }
 
@@ -304,10 +307,15 @@ bool bucket_may(pst_core_t *c, bucket_t *b)
 static void roll(const pst_core_t *c, bucket_t *b)
 {
     uint64_t slot = c->now / USED_SLOT;
+    if (slot == b->used_slot)
+        return;
     uint64_t fresh = PST_MIN(slot - b->used_slot, USED_SLOTS);
-    for (uint64_t k = 0; k < fresh; k++)
-        for (int i = 0; i < PST_RATE_COUNT; i++)
+    for (int i = 0; i < PST_RATE_COUNT; i++) {
+        b->used[i][b->used_slot % USED_SLOTS] = b->rate[i].used;
+        b->rate[i].used = 0;
+        for (uint64_t k = 0; k < fresh; k++)
             b->used[i][(slot - k) % USED_SLOTS] = 0;
+    }
     b->used_slot = slot;
 }
 
@@ -328,7 +336,7 @@ static void count_used(const pst_core_t *c, bucket_t *b, int rate, int64_t amoun
         return;
     }
     roll(c, b);
-    uint64_t *u = &b->used[rate][b->used_slot % USED_SLOTS];
+    uint64_t *u = &b->rate[rate].used;
     if (amount >= 0)
         *u += (uint64_t)amount;
     else
@@ -343,8 +351,9 @@ void bucket_spend(pst_core_t *c, bucket_t *b, tokens_t t)
     for (int n = 0; n < b->limited_n; n++) {
         int i = b->limited[n];
         int64_t part = part_of(b, i, t);
-        b->have[i] -= part;
-        b->pace[i] -= (double)part;
+        rate_t *r = &b->rate[i];
+        r->have -= part;
+        r->pace -= (double)part;
         count_used(c, b, i, part);
     }
     b->share = PST_MIN(b->share + PACE_UP, PACE_MOST);
@@ -355,24 +364,25 @@ void bucket_spend(pst_core_t *c, bucket_t *b, tokens_t t)
 /* Not cut to what a bucket holds: it was taken from it before, and the provider gives it back too. */
 static void put_back(const pst_core_t *c, bucket_t *b, int rate, int64_t amount)
 {
-    b->have[rate] += amount;
-    b->pace[rate] += (double)amount;
+    b->rate[rate].have += amount;
+    b->rate[rate].pace += (double)amount;
     if (amount)
         count_used(c, b, rate, -amount);
 }
 
 void bucket_settle(pst_core_t *c, bucket_t *b, tokens_t reserved, tokens_t real)
 {
-    for (int i = 0; b && i < PST_RATE_COUNT; i++)
-        if (is_tokens(i) && b->limit[i])
+    for (int n = 0; b && n < b->limited_n; n++) {
+        int i = b->limited[n];
+        if (is_tokens(i))
             put_back(c, b, i, part_of(b, i, reserved) - part_of(b, i, real));
+    }
 }
 
 void bucket_unspend(pst_core_t *c, bucket_t *b, tokens_t reserved)
 {
-    for (int i = 0; b && i < PST_RATE_COUNT; i++)
-        if (b->limit[i])
-            put_back(c, b, i, part_of(b, i, reserved));
+    for (int n = 0; b && n < b->limited_n; n++)
+        put_back(c, b, b->limited[n], part_of(b, b->limited[n], reserved));
 }
 
 void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a)
@@ -388,7 +398,7 @@ void bucket_taken(pst_core_t *c, bucket_t *b, const pst_store_answer_t *a)
         return;
     }
     for (int i = 0; i < PST_RATE_COUNT; i++)
-        b->have[i] += (int64_t)a->granted[i];
+        b->rate[i].have += (int64_t)a->granted[i];
     b->used_at = c->now;
     if (a->granted[PST_RATE_REQUESTS]) /* asked ahead, there may be none; of tokens alone, it says nothing */
         find_lane(c, b, a->granted[PST_RATE_REQUESTS]);
@@ -400,13 +410,13 @@ static void give_back(pst_core_t *c, bucket_t *b)
 {
     bool any = false;
     for (int i = 0; i < PST_RATE_COUNT; i++)
-        any = any || b->have[i] > 0;
+        any = any || b->rate[i].have > 0;
     if (!any)
         return;
     pst_store_op_t *s = limit_op(c, PST_STORE_LIMIT_GIVE, b, NULL);
     for (int i = 0; i < PST_RATE_COUNT; i++) {
-        s->u.limit.rate[i].amount = (uint64_t)PST_MAX(b->have[i], 0);
-        b->have[i] = PST_MIN(b->have[i], 0);
+        s->u.limit.rate[i].amount = (uint64_t)PST_MAX(b->rate[i].have, 0);
+        b->rate[i].have = PST_MIN(b->rate[i].have, 0);
     }
 }
 
@@ -427,7 +437,7 @@ void bucket_keep(pst_core_t *c, bucket_t *b)
 {
     bool changed = false;
     for (int i = 0; i < PST_RATE_COUNT; i++) {
-        uint64_t learned = b->source[i] == PST_LIMIT_CONFIGURED ? 0 : b->limit[i], was = b->kept[i];
+        uint64_t learned = b->source[i] == PST_LIMIT_CONFIGURED ? 0 : b->rate[i].limit, was = b->kept[i];
         uint64_t apart = learned > was ? learned - was : was - learned;
         changed = changed || apart > was / 10;
     }
@@ -436,7 +446,7 @@ void bucket_keep(pst_core_t *c, bucket_t *b)
     b->kept_at = c->now;
     pst_store_op_t *s = limit_op(c, PST_STORE_LIMIT_KEEP, b, NULL);
     for (int i = 0; i < PST_RATE_COUNT; i++) {
-        b->kept[i] = b->source[i] == PST_LIMIT_CONFIGURED ? 0 : b->limit[i];
+        b->kept[i] = b->source[i] == PST_LIMIT_CONFIGURED ? 0 : b->rate[i].limit;
         s->u.limit.rate[i].limit = b->kept[i];
         s->u.limit.rate[i].amount = b->source[i];
     }
@@ -449,7 +459,7 @@ void bucket_learn(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t limit, p
         return;
     if (rate == PST_RATE_REQUESTS && source == PST_LIMIT_SAID)
         learn_end(b);
-    if (limit != b->limit[rate] || b->source[rate] != source)
+    if (limit != b->rate[rate].limit || b->source[rate] != source)
         put_limit(b, (int)rate, limit, source);
     bucket_keep(c, b);
 }
@@ -457,18 +467,18 @@ void bucket_learn(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t limit, p
 /* A provider's own count of what is left: others may use the account too. */
 void bucket_left(pst_core_t *c, bucket_t *b, pst_rate_t rate, uint64_t left)
 {
-    if (!b->limit[rate] || rate == PST_RATE_DAILY)
+    if (!b->rate[rate].limit || rate == PST_RATE_DAILY)
         return;
     keep_pace(c, b);
-    b->pace[rate] = PST_MIN(b->pace[rate], (double)left);
+    b->rate[rate].pace = PST_MIN(b->rate[rate].pace, (double)left);
 }
 
 uint64_t bucket_used(const pst_core_t *c, bucket_t *b, pst_rate_t rate)
 {
-    uint64_t sum = 0;
     if (rate == PST_RATE_DAILY)
         return c->wall_ms / DAY_MS == b->day ? b->used_day : 0;
     roll(c, b);
+    uint64_t sum = b->rate[rate].used;
     for (int i = 0; i < USED_SLOTS; i++)
         sum += b->used[rate][i];
     return sum;
@@ -493,6 +503,6 @@ void bucket_restore(pst_core_t *c, pst_view_t name, const uint64_t limit[PST_RAT
         b->kept[i] = limit[i];
         c->endpoints[id]->window = 0;
     }
-    if (b->source[PST_RATE_REQUESTS] == PST_LIMIT_LEARNED && b->limit[PST_RATE_REQUESTS])
+    if (b->source[PST_RATE_REQUESTS] == PST_LIMIT_LEARNED && b->rate[PST_RATE_REQUESTS].limit)
         learn_restore(c, b);
 }

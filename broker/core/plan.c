@@ -42,8 +42,8 @@ static double by_bucket(const bucket_t *b, const tokens_t *t)
         [PST_RATE_TOKENS] = (double)t->input + t->output,
     };
     for (int i = 0; b && i < PST_RATE_DAILY; i++)
-        if (b->limit[i] && part[i] > 0)
-            rate = PST_MIN(rate, (double)b->limit[i] / 60 / part[i]);
+        if (b->rate[i].limit && part[i] > 0)
+            rate = PST_MIN(rate, b->rate[i].second / part[i]);
     return rate;
 }
 
