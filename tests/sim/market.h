@@ -173,6 +173,7 @@ typedef struct worker {
 /* Real nanoseconds in pst_core_step, when they are measured. */
 typedef struct stopwatch {
     bool on;             /* then outcomes are handed in while the core may send nothing: their share shows */
+    uint64_t clock_ns;   /* what looking at the clock takes: it is taken off each step's time */
     uint64_t outcomes_ns, other_ns;
     uint64_t outcomes, sent;
 } stopwatch_t;
@@ -309,6 +310,7 @@ void market_run_for(market_t *m, double s);
 bool market_next(market_t *m, pst_ns_t until);
 void market_workers_join(market_t *m); /* who waited for it: market_t.workers_wait */
 uint64_t market_real_ns(void);
+stopwatch_t market_stopwatch(void); /* running */
 void market_at(market_t *m, pst_ns_t at, timer_fn *fn, void *arg);
 /* Kills the broker now; another one starts a second later. */
 void market_crash(market_t *m, uint32_t broker);

@@ -6,8 +6,8 @@
  *     limits  the endpoints' limits are: each is asked for a slice of its budget several times a second
  * OUTCOMES are handed in while the store is said to be down, when the core sends nothing; what it then sends is measured in
  * the step that says the store is up.  So handling an outcome and sending a job are told apart.  The store's answers to
- * results count with outcomes, all other steps (loading packs, slices, timers) as sending.  Queues, and batches, shrink
- * with --jobs below 1,000,000. */
+ * results count with outcomes, all other steps (loading packs, slices, timers) as sending; what looking at the clock takes
+ * is taken off.  Queues, and batches, shrink with --jobs below 1,000,000. */
 #include <stdio.h>
 
 #include "market.h"
@@ -83,7 +83,7 @@ static void measure(run_t *r, const grid_t *g)
     market_workers_join(m);
     send(m, PST_MIN(queued / 10, WARM_UP_MAX), real_s);
     uint64_t loaded = pst_core_counters(m->broker[0].core)->packs_loaded;
-    m->watch = (stopwatch_t){.on = true};
+    m->watch = market_stopwatch();
     send(m, PST_MIN(queued / 2, MEASURED_MAX), real_s);
     run_figure(r, "ns a job sent", (double)m->watch.other_ns / (double)PST_MAX(m->watch.sent, 1), g->judged ? AT_MOST : REPORT,
                WANTED_NS);
