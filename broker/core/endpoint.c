@@ -154,10 +154,11 @@ static void bucket_name(const pst_core_t *c, const endpoint_t *e, char name[BUCK
 
 bucket_t *endpoint_bucket(pst_core_t *c, endpoint_t *e)
 {
-    char name[BUCKET_NAME_MAX];
-    bucket_name(c, e, name);
-    if (!e->bucket)
+    if (!e->bucket) {
+        char name[BUCKET_NAME_MAX];
+        bucket_name(c, e, name);
         e->bucket = bucket_new(name, &e->place);
+    }
     return e->bucket;
 }
 

@@ -17,23 +17,16 @@
 #define INFLATION_MAX 1e100 /* then everything is divided by it */
 #define CROWD_SHARE 4       /* a quarter of the memory for packs */
 
-/* The bits of a double that is not negative are in its order; two of them make way for the priority. */
+/* Two bits make way for the priority. */
 static uint64_t turn_key(uint8_t priority, double work)
 {
-    uint64_t bits;
-    memcpy(&bits, &work, sizeof bits);
-    return (uint64_t)(PST_PRIORITY_COUNT - 1 - priority) << 62 | bits >> 2;
+    return (uint64_t)(PST_PRIORITY_COUNT - 1 - priority) << 62 | core_order(work) >> 2;
 }
 
 /* Who has his turn comes before those who have had as little. */
-static uint64_t flow_key(const batch_t *b)
+static uint64_t batch_key(const batch_t *b)
 {
     return turn_key(0, b->work) - b->in_turn;
-}
-
-static share_t *share_at(const pst_heap_node_t *n)
-{
-    return PST_CONTAINER(n, share_t, node);
 }
 
 static flow_t *flow_at(const pst_heap_node_t *n)
@@ -41,32 +34,47 @@ static flow_t *flow_at(const pst_heap_node_t *n)
     return PST_CONTAINER(n, flow_t, node);
 }
 
+static uint64_t share_key(const pst_heap_node_t *n)
+{
+    const share_t *s = PST_CONTAINER(n, share_t, node);
+    return turn_key(s->priority, s->tenant->work);
+}
+
+static uint64_t flow_key(const pst_heap_node_t *n)
+{
+    return batch_key(flow_at(n)->batch);
+}
+
+static uint64_t route_key(const pst_heap_node_t *n)
+{
+    uint64_t key;
+    PST_ASSERT(fair_turn(PST_CONTAINER(n, route_t, node), &key)); /* a route without active flows is not ready */
+    return key;
+}
+
+/* Who is first by the keys as they are now; NULL if there is none. */
+static inline pst_heap_node_t *first_of(pst_heap_t *h, uint64_t (*key_of)(const pst_heap_node_t *n))
+{
+    pst_heap_node_t *top;
+    while ((top = pst_heap_top(h)) != NULL) {
+        uint64_t key = key_of(top);
+        if (key <= top->key)
+            break;
+        pst_heap_set(h, top, key);
+    }
+    return top;
+}
+
 share_t *fair_share(route_t *r)
 {
-    for (;;) {
-        pst_heap_node_t *top = pst_heap_top(&r->shares);
-        if (!top)
-            return NULL;
-        share_t *s = share_at(top);
-        uint64_t key = turn_key(s->priority, s->tenant->work);
-        if (key <= top->key)
-            return s;
-        pst_heap_set(&r->shares, top, key);
-    }
+    pst_heap_node_t *n = first_of(&r->shares, share_key);
+    return n ? PST_CONTAINER(n, share_t, node) : NULL;
 }
 
 flow_t *fair_flow(share_t *s)
 {
-    for (;;) {
-        pst_heap_node_t *top = pst_heap_top(&s->flows);
-        if (!top)
-            return NULL;
-        flow_t *f = flow_at(top);
-        uint64_t key = flow_key(f->batch);
-        if (key <= top->key)
-            return f;
-        pst_heap_set(&s->flows, top, key);
-    }
+    pst_heap_node_t *n = first_of(&s->flows, flow_key);
+    return n ? flow_at(n) : NULL;
 }
 
 bool fair_turn(route_t *r, uint64_t *ret_key)
@@ -79,17 +87,8 @@ bool fair_turn(route_t *r, uint64_t *ret_key)
 
 route_t *fair_route(pst_core_t *c)
 {
-    for (;;) {
-        pst_heap_node_t *top = pst_heap_top(&c->ready);
-        if (!top)
-            return NULL;
-        route_t *r = PST_CONTAINER(top, route_t, node);
-        uint64_t key;
-        PST_ASSERT(fair_turn(r, &key)); /* a route without active flows is not ready */
-        if (key <= top->key)
-            return r;
-        pst_heap_set(&c->ready, top, key);
-    }
+    pst_heap_node_t *n = first_of(&c->ready, route_key);
+    return n ? PST_CONTAINER(n, route_t, node) : NULL;
 }
 
 /* ---- tenants and shares -------------------------------------------------------------------------------------------- */
@@ -192,7 +191,7 @@ static void enter_share(pst_core_t *c, share_t *s)
     const share_t *least = t->flows == 0 ? least_beside(c, s) : NULL;
     if (least)
         stand_level(&t->work, least->tenant->work);
-    pst_heap_set(&s->route->shares, &s->node, turn_key(s->priority, t->work));
+    pst_heap_set(&s->route->shares, &s->node, share_key(&s->node));
 }
 
 void fair_enter(pst_core_t *c, flow_t *f)
@@ -202,7 +201,7 @@ void fair_enter(pst_core_t *c, flow_t *f)
     const flow_t *next = fair_flow(s);
     if (next && b->flows_active == 0 && !b->in_turn)
         stand_level(&b->work, next->batch->work);
-    pst_heap_set(&s->flows, &f->node, flow_key(b));
+    pst_heap_set(&s->flows, &f->node, batch_key(b));
     if (!pst_heap_has(&s->node))
         enter_share(c, s);
     s->tenant->flows++;
@@ -230,7 +229,7 @@ static void rekey_flows(share_t *s)
     pst_heap_init(&s->flows);
     for (uint32_t i = 0; i < old.n; i++) {
         old.v[i].node->at = PST_HEAP_OUT;
-        pst_heap_set(&s->flows, old.v[i].node, flow_key(flow_at(old.v[i].node)->batch));
+        pst_heap_set(&s->flows, old.v[i].node, flow_key(old.v[i].node));
     }
     free(old.v);
 }
@@ -241,7 +240,7 @@ static void rekey(pst_core_t *c, route_t *r)
         share_t *s = PST_CONTAINER(x, share_t, of_route);
         rekey_flows(s);
         if (pst_heap_has(&s->node))
-            pst_heap_set(&r->shares, &s->node, turn_key(s->priority, s->tenant->work));
+            pst_heap_set(&r->shares, &s->node, share_key(&s->node));
     }
     uint64_t key = 0;
     fair_turn(r, &key);

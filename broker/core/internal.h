@@ -168,7 +168,7 @@ typedef struct provider {
 
 /* Of an endpoint's calls, since the broker began. */
 typedef struct totals {
-    uint64_t calls, completed, rate_limited, failed; /* calls: the sum of the other three */
+    uint64_t calls, completed, rate_limited; /* what is missing from their sum has failed */
     uint64_t input, cached, output, cost_nano;
 } totals_t;
 
@@ -208,7 +208,7 @@ typedef struct candidate {
     pst_link_t woken;     /* in route->woken from when a place let it go until the route has had its turn, and which */
     place_t *woken_by;
     uint32_t endpoint;
-    uint32_t group;
+    uint32_t group, at;   /* which, and its place in the route's order */
     uint8_t model;        /* position in the route's models */
     uint8_t rank;         /* by uptime and preferences: the least first */
     uint16_t place_in_order; /* the user's; behind it all others */
@@ -556,6 +556,21 @@ void core_op_done(pst_core_t *c, op_t *op);
 void core_bury(pst_core_t *c, batch_t *b);
 /* 16-byte key of a name or of route bytes, for maps. */
 void core_key(pst_view_t v, uint8_t salt, char key[16]);
+/* The place of an id, n if it is not there: searched for only when it is not where it was last, at *hint. */
+static inline uint32_t core_find_id(const uint32_t *ids, uint32_t n, uint32_t id, uint32_t *hint)
+{
+    if (*hint >= n || ids[*hint] != id)
+        for (*hint = 0; *hint < n && ids[*hint] != id; ++*hint)
+            continue;
+    return *hint;
+}
+/* The bits of a double that is not negative are in its order. */
+static inline uint64_t core_order(double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
 /* Makes room for one more in a growing array. */
 #define core_grow(v, n, cap)                                                                       \
     do {                                                                                           \
@@ -729,6 +744,7 @@ void endpoint_free_all(pst_core_t *c);
 bucket_t *bucket_new(const char *name, place_t *place);
 void bucket_free(bucket_t *b); /* NULL-safe */
 void bucket_set(bucket_t *b, const uint64_t limit[PST_RATE_COUNT]); /* as configured */
+uint64_t bucket_part(int rate, tokens_t t);              /* a call's part of a rate */
 bool bucket_has(pst_core_t *c, bucket_t *b, tokens_t t); /* if not, its place is woken when it may */
 bool bucket_may(pst_core_t *c, bucket_t *b);             /* the same of the smallest call */
 void bucket_spend(pst_core_t *c, bucket_t *b, tokens_t t);

@@ -140,18 +140,22 @@ void bucket_block(pst_core_t *c, bucket_t *b, pst_ns_t wait)
     limit_op(c, PST_STORE_LIMIT_BLOCK, b, NULL)->u.limit.block_ms = wait / PST_MS;
 }
 
-/* A call's part of a rate; of one without a limit nothing.  Tokens past what the bucket holds are capped, so that one
- * giant job neither starves nor is starved. */
+uint64_t bucket_part(int rate, tokens_t t)
+{
+    if (rate == PST_RATE_INPUT)
+        return t.input;
+    if (rate == PST_RATE_OUTPUT)
+        return t.output;
+    if (rate == PST_RATE_TOKENS)
+        return (uint64_t)t.input + t.output;
+    return 1; /* a request */
+}
+
+/* Of a rate without a limit nothing.  Tokens past what the bucket holds are capped, so that one giant job neither
+ * starves nor is starved. */
 static int64_t part_of(const bucket_t *b, int rate, tokens_t t)
 {
-    uint64_t part = 1; /* a request */
-    if (rate == PST_RATE_INPUT)
-        part = t.input;
-    else if (rate == PST_RATE_OUTPUT)
-        part = t.output;
-    else if (rate == PST_RATE_TOKENS)
-        part = (uint64_t)t.input + t.output;
-    return (int64_t)PST_MIN(part, b->rate[rate].cap);
+    return (int64_t)PST_MIN(bucket_part(rate, t), b->rate[rate].cap);
 }
 
 /* ---- the lease ------------------------------------------------------------------------------------------------------ */

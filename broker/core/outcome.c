@@ -106,12 +106,9 @@ static uint16_t append_endpoint(pst_core_t *c, append_t *a, uint32_t id)
 {
     if (id == NONE)
         return PST_NO_ENDPOINT;
-    uint32_t *at = &c->endpoints[id]->append_at;
-    if (*at < a->pack.endpoints_n && a->endpoint_ids[*at] == id)
-        return (uint16_t)*at;
-    for (*at = 0; *at < a->pack.endpoints_n; ++*at)
-        if (a->endpoint_ids[*at] == id)
-            return (uint16_t)*at;
+    uint32_t at = core_find_id(a->endpoint_ids, a->pack.endpoints_n, id, &c->endpoints[id]->append_at);
+    if (at < a->pack.endpoints_n)
+        return (uint16_t)at;
     if (a->pack.endpoints_n == a->endpoints_cap) {
         a->endpoints_cap = a->endpoints_cap ? a->endpoints_cap * 2 : 8;
         a->pack.endpoints = pst_realloc(a->pack.endpoints, a->endpoints_cap * sizeof *a->pack.endpoints);
@@ -551,8 +548,6 @@ static void count_total(totals_t *t, const pst_outcome_t *o)
         t->completed++;
     else if (o->verdict == PST_VERDICT_THROTTLE)
         t->rate_limited++;
-    else
-        t->failed++;
 }
 
 static void count_call(pst_core_t *c, news_t *n)

@@ -32,18 +32,14 @@ void plan_sent(candidate_t *k)
 
 /* ---- what an endpoint can take, in jobs a second ------------------------------------------------------------------- */
 
-static double by_bucket(const bucket_t *b, const tokens_t *t)
+static double by_bucket(const bucket_t *b, tokens_t t)
 {
     double rate = UNBOUNDED;
-    const double part[PST_RATE_DAILY] = {
-        [PST_RATE_REQUESTS] = 1,
-        [PST_RATE_INPUT] = t->input,
-        [PST_RATE_OUTPUT] = t->output,
-        [PST_RATE_TOKENS] = (double)t->input + t->output,
-    };
-    for (int i = 0; b && i < PST_RATE_DAILY; i++)
-        if (b->rate[i].limit && part[i] > 0)
-            rate = PST_MIN(rate, b->rate[i].second / part[i]);
+    for (int i = 0; b && i < PST_RATE_DAILY; i++) {
+        uint64_t part = bucket_part(i, t);
+        if (b->rate[i].limit && part > 0)
+            rate = PST_MIN(rate, b->rate[i].second / (double)part);
+    }
     return rate;
 }
 
@@ -63,7 +59,7 @@ static double capacity(pst_core_t *c, const candidate_t *k)
                   (uint32_t)estimate_output(e, r->mean_output ? r->mean_output : TOKENS_GUESS)};
     standing_t s = health_standing(c, e);
     double latency = s.measured ? s.latency[0] : 0;
-    double limits = PST_MIN(by_bucket(e->bucket, &t), by_bucket(p->bucket, &t));
+    double limits = PST_MIN(by_bucket(e->bucket, t), by_bucket(p->bucket, t));
     limits = PST_MIN(limits, PST_MIN(by_calls(e->concurrency, latency), by_calls(p->concurrency, latency)));
     limits = PST_MIN(limits, by_calls(p->places, latency));
     bool full = k->place != NULL; /* it waits for room: what it takes is all it can */
@@ -93,17 +89,22 @@ static double seconds_left(pst_core_t *c, const route_t *r)
     return left - PST_MIN(tail, window / 4) - window * RESERVE_SHARE;
 }
 
+static double usual_cost(const pst_core_t *c, const candidate_t *k)
+{
+    const route_t *r = k->route;
+    return endpoint_cost(c->endpoints[k->endpoint], (uint64_t)r->mean_input, 0, (uint64_t)r->mean_output);
+}
+
 /* In the order of groups, and in a group by what the route's usual job costs. */
-static void order(pst_core_t *c, const route_t *r, uint32_t *ret)
+static void order(const pst_core_t *c, const route_t *r, uint32_t *ret)
 {
     for (uint32_t i = 0; i < r->candidates_n; i++) {
         const candidate_t *k = r->candidates[i];
-        double cost = endpoint_cost(c->endpoints[k->endpoint], (uint64_t)r->mean_input, 0, (uint64_t)r->mean_output);
+        double cost = usual_cost(c, k);
         uint32_t at = i;
         for (; at > 0; at--) {
             const candidate_t *before = r->candidates[ret[at - 1]];
-            if (before->group != k->group ||
-                endpoint_cost(c->endpoints[before->endpoint], (uint64_t)r->mean_input, 0, (uint64_t)r->mean_output) <= cost)
+            if (before->group != k->group || usual_cost(c, before) <= cost)
                 break;
             ret[at] = ret[at - 1];
         }

@@ -144,17 +144,9 @@ static bool comes_before(const route_t *r, const candidate_t *a, const candidate
     return a->key < b->key;
 }
 
-/* The bits of a double that is not negative are in its order. */
-static uint64_t order_of(double v)
+static uint64_t group_key(const candidate_t *k)
 {
-    uint64_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    return bits;
-}
-
-static uint64_t group_key(const route_t *r, const candidate_t *k, uint32_t at)
-{
-    return r->wish.sort == PST_SORT_DEFAULT ? order_of(k->pass) : at;
+    return k->route->wish.sort == PST_SORT_DEFAULT ? core_order(k->pass) : k->at;
 }
 
 static void groups_release(route_t *r)
@@ -180,8 +172,9 @@ static void make_groups(route_t *r)
         group_t *g = &r->groups[r->groups_n - 1];
         g->end = i + 1;
         k->group = r->groups_n - 1;
+        k->at = i;
         if (!k->place)
-            pst_heap_set(&g->ready, &k->node, group_key(r, k, i));
+            pst_heap_set(&g->ready, &k->node, group_key(k));
     }
 }
 
@@ -222,14 +215,10 @@ static void rank_candidates(const pst_core_t *c, route_t *r)
 
 void route_candidate_in(candidate_t *k)
 {
-    route_t *r = k->route;
-    group_t *g = &r->groups[k->group];
+    group_t *g = &k->route->groups[k->group];
     place_leave(k);
     k->pass = PST_MAX(k->pass, g->pass); /* it does not make up for the time it was away */
-    uint32_t at = g->first;
-    while (r->wish.sort != PST_SORT_DEFAULT && r->candidates[at] != k)
-        at++;
-    pst_heap_set(&g->ready, &k->node, group_key(r, k, at));
+    pst_heap_set(&g->ready, &k->node, group_key(k));
 }
 
 static void add_candidate(pst_core_t *c, route_t *r, uint32_t endpoint, uint8_t model, uint32_t *cap)
@@ -521,7 +510,7 @@ static void take_turn(const seeker_t *s, group_t *g, candidate_t *k)
     double cost = cost_of(s, k) + 1;
     g->pass = k->pass;
     k->pass += cost * cost;
-    pst_heap_set(&g->ready, &k->node, order_of(k->pass));
+    pst_heap_set(&g->ready, &k->node, group_key(k));
 }
 
 /* The first of the group that can take the job; the one to be avoided is passed over. */

@@ -4,12 +4,9 @@
 
 pst_seg_endpoint_t *stats_endpoint(pst_core_t *c, segment_t *s, uint32_t endpoint)
 {
-    uint32_t *at = &c->endpoints[endpoint]->stats_at;
-    if (*at < s->stats.endpoints_n && s->stat_endpoints[*at] == endpoint)
-        return &s->stats.endpoints[*at];
-    for (*at = 0; *at < s->stats.endpoints_n; ++*at)
-        if (s->stat_endpoints[*at] == endpoint)
-            return &s->stats.endpoints[*at];
+    uint32_t at = core_find_id(s->stat_endpoints, s->stats.endpoints_n, endpoint, &c->endpoints[endpoint]->stats_at);
+    if (at < s->stats.endpoints_n)
+        return &s->stats.endpoints[at];
     uint32_t n = s->stats.endpoints_n + 1;
     s->stats.endpoints = pst_realloc(s->stats.endpoints, n * sizeof *s->stats.endpoints);
     s->stat_endpoints = pst_realloc(s->stat_endpoints, n * sizeof *s->stat_endpoints);
