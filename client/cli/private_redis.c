@@ -5,7 +5,6 @@
 #include <hiredis/hiredis.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "proc/clock.h"
@@ -54,11 +53,10 @@ static int open_lock(const pst_private_redis_t *r, const char *name)
 
 static bool lock_until(int fd, pst_ns_t until)
 {
-    struct timespec nap = {.tv_nsec = 50 * (long)PST_MS};
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (pst_clock_mono() >= until)
             return false;
-        nanosleep(&nap, NULL);
+        pst_clock_sleep(50 * PST_MS);
     }
     return true;
 }

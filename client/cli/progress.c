@@ -1,7 +1,6 @@
 #include "cli/progress.h"
 
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "proc/clock.h"
@@ -146,12 +145,6 @@ static void prepare_farewell(const pst_id_t *batch)
     sigaction(SIGHUP, &act, NULL);
 }
 
-static void nap(pst_ns_t ns)
-{
-    struct timespec t = {.tv_sec = (time_t)(ns / PST_SEC), .tv_nsec = (long)(ns % PST_SEC)};
-    nanosleep(&t, NULL);
-}
-
 /* Looks once: *ret_done and the code when the batch has ended. */
 static int look(pst_client_t *c, const pst_id_t *batch, pst_progress_t *p, bool may_end, bool *ret_done)
 {
@@ -186,7 +179,7 @@ int pst_progress_watch(pst_client_t *c, const pst_id_t *batch, pst_progress_fn *
             return code;
         if (ended && !before)
             continue;
-        nap(pause);
+        pst_clock_sleep(pause);
         pause = PST_MIN(pause * 2, PAUSE_MAX);
     }
 }

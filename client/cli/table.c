@@ -3,6 +3,8 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "base/utf8.h"
+
 #define GAP 2
 #define BOLD "\033[1m"
 #define PLAIN "\033[0m"
@@ -12,18 +14,11 @@
 /* One character's bytes; of what is no UTF-8 one byte, as U+FFFD. */
 static size_t decode(const char *s, uint32_t *ret)
 {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const unsigned char *p = (const unsigned char *)s;
-    size_t n = *p < 0x80 ? 1 : (*p & 0xe0) == 0xc0 ? 2 : (*p & 0xf0) == 0xe0 ? 3 : (*p & 0xf8) == 0xf0 ? 4 : 0;
-    uint32_t c = n == 1 ? *p : n ? *p & (0xffu >> (n + 1)) : 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            n = 0; /* also at the NUL */
-        c = c << 6 | (p[i] & 0x3f);
-    }
-    bool good = n && c >= least[n] && c <= 0x10ffff && !(c >= 0xd800 && c <= 0xdfff);
-    *ret = good ? c : 0xfffd;
-    return good ? n : 1;
+    size_t n = pst_utf8_decode((const unsigned char *)s, strnlen(s, 4), ret);
+    if (n)
+        return n;
+    *ret = 0xfffd;
+    return 1;
 }
 
 typedef struct range {

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -78,12 +77,6 @@ static int print_once(pst_client_t *c)
     return pst_cli_print_json(e, json);
 }
 
-static void nap(pst_ns_t ns)
-{
-    struct timespec t = {.tv_sec = (time_t)(ns / PST_SEC), .tv_nsec = (long)(ns % PST_SEC)};
-    nanosleep(&t, NULL);
-}
-
 static int put_table(const pst_top_look_t *now, const pst_top_look_t *before)
 {
     pst_buf_t b;
@@ -100,7 +93,7 @@ static int print_table(pst_client_t *c)
     pst_top_look_t before = {0}, now = {0};
     pst_err_t list, e = look(c, &before, &list);
     if (!e) {
-        nap(EVERY);
+        pst_clock_sleep(EVERY);
         e = look(c, &now, &list);
     }
     int code = e ? EXIT_WELL : put_table(&now, &before);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/sixteen.h"
+#include "base/utf8.h"
 
 #define TOKENS_MIN 64u
 
@@ -43,32 +44,6 @@ static inline bytes_t skip_plain(bytes_t base, bytes_t p, bytes_t end)
     while (p < end && is_plain(*p))
         p++;
     return p;
-}
-
-static bool is_continuation(unsigned char c)
-{
-    return (c & 0xc0) == 0x80;
-}
-
-/* Length of the valid UTF-8 sequence of two to four bytes at p (p < end), 0 if there is none.  The
- * bounds on the second byte keep out overlong forms, surrogates and what lies past U+10FFFF. */
-static inline size_t utf8_length(bytes_t p, bytes_t end)
-{
-    size_t left = (size_t)(end - p);
-    unsigned char c = p[0];
-    if (c >= 0xc2 && c <= 0xdf)
-        return left >= 2 && is_continuation(p[1]) ? 2 : 0;
-    if (c >= 0xe0 && c <= 0xef) {
-        if (left < 3 || !is_continuation(p[1]) || !is_continuation(p[2]))
-            return 0;
-        return (c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) ? 0 : 3;
-    }
-    if (c >= 0xf0 && c <= 0xf4) {
-        if (left < 4 || !is_continuation(p[1]) || !is_continuation(p[2]) || !is_continuation(p[3]))
-            return 0;
-        return (c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] > 0x8f) ? 0 : 4;
-    }
-    return 0;
 }
 
 static bool is_digit(unsigned char c)
@@ -175,7 +150,7 @@ static bytes_t scan_utf8(scan_t *s, bytes_t p)
     bytes_t end = s->end;
     while (p < end) {
         if (*p >= 0x80) {
-            size_t n = utf8_length(p, end);
+            size_t n = pst_utf8_length(p, end);
             if (n == 0)
                 return refuse(s, p);
             p += n;
@@ -655,7 +630,7 @@ void pst_json_put_str(pst_buf_t *b, pst_view_t s)
     bytes_t run = p; /* start of what is copied as it stands */
     pst_buf_putc(b, '"');
     while ((p = skip_plain((bytes_t)s.p, p, end)) < end) {
-        size_t n = *p >= 0x80 ? utf8_length(p, end) : 0;
+        size_t n = *p >= 0x80 ? pst_utf8_length(p, end) : 0;
         if (n) {
             p += n;
             continue;

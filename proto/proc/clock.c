@@ -20,6 +20,12 @@ uint64_t pst_clock_wall_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+void pst_clock_sleep(pst_ns_t d)
+{
+    struct timespec t = {.tv_sec = (time_t)(d / PST_SEC), .tv_nsec = (long)(d % PST_SEC)};
+    nanosleep(&t, NULL);
+}
+
 void pst_random(void *p, size_t n)
 {
     char *at = p;

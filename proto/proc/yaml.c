@@ -3,6 +3,8 @@
 #include <libfyaml.h>
 #include <stdio.h>
 
+#include "base/utf8.h"
+
 typedef struct anchor {
     pst_view_t name;
     pst_yaml_t *node;
@@ -41,21 +43,10 @@ static size_t printable(const unsigned char *p, size_t n)
 {
     if (p[0] < 0x80)
         return (p[0] >= 0x20 && p[0] != 0x7f) || p[0] == '\t' || p[0] == '\n' || p[0] == '\r';
-    size_t len = p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-    if (len == 0 || len > n)
-        return 0;
-    uint32_t c = p[0] & (0xffu >> (len + 1));
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (p[i] & 0x3fu);
-    }
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    bool surrogate = c >= 0xd800 && c < 0xe000;
+    uint32_t c;
+    size_t len = pst_utf8_decode(p, n, &c);
     bool control = c < 0xa0 && c != 0x85;
-    bool allowed =
-        c >= least[len] && c <= 0x10ffff && !surrogate && !control && c != 0xfffe && c != 0xffff;
-    return allowed ? len : 0;
+    return control || c == 0xfffe || c == 0xffff ? 0 : len;
 }
 
 static pst_err_t check_characters(build_t *b, pst_view_t text)
