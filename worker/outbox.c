@@ -181,10 +181,7 @@ static uint16_t endpoint_index(message_t *m, uint32_t at, const pst_endpoint_nam
         if (same_name(&g->endpoints[i], name))
             return (uint16_t)i;
     }
-    if (w->endpoints_n == g->endpoints_cap) {
-        g->endpoints_cap = PST_MAX(g->endpoints_cap * 2, 4u);
-        g->endpoints = pst_realloc(g->endpoints, g->endpoints_cap * sizeof *g->endpoints);
-    }
+    pst_grow(g->endpoints, w->endpoints_n, g->endpoints_cap);
     g->endpoints[w->endpoints_n] =
         (pst_endpoint_name_t){keep(m, name->provider), keep(m, name->model)};
     return (uint16_t)w->endpoints_n++;
@@ -193,10 +190,7 @@ static uint16_t endpoint_index(message_t *m, uint32_t at, const pst_endpoint_nam
 static pst_outcome_t *add_outcome(message_t *m, uint32_t at)
 {
     group_t *g = &m->group[at];
-    if (m->wire[at].outcomes_n == g->outcomes_cap) {
-        g->outcomes_cap = PST_MAX(g->outcomes_cap * 2, 16u);
-        g->outcomes = pst_realloc(g->outcomes, g->outcomes_cap * sizeof *g->outcomes);
-    }
+    pst_grow(g->outcomes, m->wire[at].outcomes_n, g->outcomes_cap);
     return &g->outcomes[m->wire[at].outcomes_n++];
 }
 
@@ -219,10 +213,7 @@ static void add_limit(pst_outbox_t *b, message_t *m, uint32_t at, uint16_t endpo
     if (!x && *n == PST_LIMIT_REPORTS_MAX)
         return;
     if (!x) {
-        if (*n == g->limits_cap) {
-            g->limits_cap = PST_MAX(g->limits_cap * 2, 4u);
-            g->limits = pst_realloc(g->limits, g->limits_cap * sizeof *g->limits);
-        }
+        pst_grow(g->limits, *n, g->limits_cap);
         x = &g->limits[(*n)++];
         m->bytes += sizeof *x;
         b->bytes += sizeof *x;

@@ -163,7 +163,7 @@ static segment_t *segment_for_new_pack(batch_t *b, uint32_t id)
     s->id = id;
     s->base = b->jobs;
     pst_link_init(&s->sent);
-    core_grow(b->segments, b->segments_n, b->segments_cap);
+    pst_grow(b->segments, b->segments_n, b->segments_cap);
     b->segments[b->segments_n++] = s;
     return s;
 }
@@ -171,7 +171,7 @@ static segment_t *segment_for_new_pack(batch_t *b, uint32_t id)
 pack_t *batch_add_pack(pst_core_t *c, batch_t *b, const pst_pack_entry_t *e, uint32_t segment, route_t *r)
 {
     segment_t *s = segment_for_new_pack(b, segment);
-    core_grow(b->packs, b->packs_n, b->packs_cap);
+    pst_grow(b->packs, b->packs_n, b->packs_cap);
     pack_t *p = &b->packs[b->packs_n++];
     *p = (pack_t){.base = b->jobs, .segment = segment, .route = r->id, .index_lo = e->index_lo, .index_hi = e->index_hi,
                   .bytes = e->headers_bytes + e->bodies_bytes, .next = NONE, .jobs = (uint16_t)e->jobs};

@@ -24,7 +24,7 @@ static void forget_actions(pst_core_t *c)
 
 pst_action_t *core_action(pst_core_t *c, pst_action_type_t type)
 {
-    core_grow(c->actions, c->actions_n, c->actions_cap);
+    pst_grow(c->actions, c->actions_n, c->actions_cap);
     pst_action_t *a = &c->actions[c->actions_n++];
     memset(a, 0, sizeof *a);
     a->type = type;
@@ -42,7 +42,7 @@ void core_hold(pst_core_t *c, pst_blob_t *b)
 {
     if (!b)
         return;
-    core_grow(c->held, c->held_n, c->held_cap);
+    pst_grow(c->held, c->held_n, c->held_cap);
     c->held[c->held_n++] = pst_blob_ref(b);
 }
 
@@ -179,7 +179,7 @@ static void fire_due(pst_core_t *c)
 void core_bury(pst_core_t *c, batch_t *b)
 {
     pst_map_remove(&c->batches, b->id.b, 16);
-    core_grow(c->dead, c->dead_n, c->dead_cap);
+    pst_grow(c->dead, c->dead_n, c->dead_cap);
     c->dead[c->dead_n++] = b;
 }
 

@@ -93,7 +93,7 @@ static endpoint_t *intern(pst_core_t *c, const pst_endpoint_name_t *n)
     rest_init(&e->rest, TIMER_ENDPOINT);
     place_init(&e->place, c->providers[e->provider], e);
     e->window = WINDOW_FIRST;
-    core_grow(c->endpoints, c->endpoints_n, c->endpoints_cap);
+    pst_grow(c->endpoints, c->endpoints_n, c->endpoints_cap);
     e->id = c->endpoints_n;
     c->endpoints[c->endpoints_n++] = e;
     pst_map_set(&c->endpoints_by_name, key, 16, e);

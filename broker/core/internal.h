@@ -571,14 +571,6 @@ static inline uint64_t core_order(double v)
     memcpy(&bits, &v, sizeof bits);
     return bits;
 }
-/* Makes room for one more in a growing array. */
-#define core_grow(v, n, cap)                                                                       \
-    do {                                                                                           \
-        if ((n) == (cap)) {                                                                        \
-            (cap) = (cap) ? (cap) * 2 : 8;                                                         \
-            (v) = pst_realloc((v), (size_t)(cap) * sizeof *(v));                                   \
-        }                                                                                          \
-    } while (0)
 
 /* batch.c: the life of a batch */
 batch_t *batch_find(const pst_core_t *c, const pst_id_t *id);

@@ -139,7 +139,7 @@ static void append_receipt(append_t *a, receipt_t *r)
 {
     if (!r || (a->receipts_n && a->receipts[a->receipts_n - 1] == r))
         return;
-    core_grow(a->receipts, a->receipts_n, a->receipts_cap);
+    pst_grow(a->receipts, a->receipts_n, a->receipts_cap);
     a->receipts[a->receipts_n++] = r;
     r->pending++;
 }
@@ -292,11 +292,11 @@ static void end_job(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot, app
     b->cost_spent += r->cost_nano - (j ? j->cost_spent : 0); /* of attempts before it was told when they were made */
     count_end(c, s, r);
     if (j && j->remembered) {
-        core_grow(a->unretry, a->unretry_n, a->unretry_cap);
+        pst_grow(a->unretry, a->unretry_n, a->unretry_cap);
         a->unretry[a->unretry_n++] = (pst_slot_ref_t){pack, slot};
     }
     if (p->ended == p->jobs) {
-        core_grow(a->spent, a->spent_n, a->spent_cap);
+        pst_grow(a->spent, a->spent_n, a->spent_cap);
         a->spent[a->spent_n++] = pack;
     }
     if (j)

@@ -232,7 +232,7 @@ static void add_candidate(pst_core_t *c, route_t *r, uint32_t endpoint, uint8_t 
     k->endpoint = endpoint;
     k->model = model;
     k->allowed = -1;
-    core_grow(r->candidates, r->candidates_n, *cap);
+    pst_grow(r->candidates, r->candidates_n, *cap);
     r->candidates[r->candidates_n++] = k;
 }
 
@@ -306,7 +306,7 @@ static uint32_t free_number(pst_core_t *c)
     while (id < c->routes_n && c->routes[id])
         id++;
     if (id == c->routes_n) {
-        core_grow(c->routes, c->routes_n, c->routes_cap);
+        pst_grow(c->routes, c->routes_n, c->routes_cap);
         c->routes_n++;
     }
     c->routes_free = id + 1;

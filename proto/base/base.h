@@ -64,6 +64,14 @@ pst_err_t pst_errf(pst_errbuf_t *eb, pst_err_t e, const char *fmt, ...) PST_PRIN
 void *pst_alloc(size_t n);            /* not cleared */
 void *pst_calloc(size_t n, size_t size);
 void *pst_realloc(void *p, size_t n);
+/* Makes room for one more in a growing array. */
+#define pst_grow(v, n, cap)                                                                       \
+    do {                                                                                           \
+        if ((n) == (cap)) {                                                                        \
+            (cap) = (cap) ? (cap) * 2 : 8;                                                         \
+            (v) = pst_realloc((v), (size_t)(cap) * sizeof *(v));                                   \
+        }                                                                                          \
+    } while (0)
 char *pst_strdup_view(pst_view_t v);  /* NUL-terminated copy */
 
 #define PST_COUNT(a) (sizeof(a) / sizeof((a)[0]))

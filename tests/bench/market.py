@@ -53,13 +53,6 @@ def figures(rounds):
                                      at_most=float(bound) if sense == "<=" else None), values
 
 
-def print_figures(rows):
-    verdicts = {True: "yes", False: "NO", None: ""}
-    table.print_table(["what", "figure", "measured", "wanted", "holds"],
-                      [[scenario, figure.what, table.spread(values, figure.digits), table.wanted(figure),
-                        verdicts[table.holds(figure, values)]] for scenario, figure, values in rows])
-
-
 def main():
     o = options()
     rounds = []
@@ -68,7 +61,7 @@ def main():
         log(f"seed {seed}: {sum('figure' in line for line in rounds[-1])} figures")
     rows = list(figures(rounds))
     print(f"{o.rounds} seeds from {o.seed} on, {o.jobs} jobs; median [min–max]\n")
-    print_figures(rows)
+    table.print_figures(rows)
     if o.json:
         with open(o.json, "w") as f:
             json.dump({"options": vars(o), "figures": [

@@ -129,18 +129,20 @@ def print_phases(rows, results):
         print_table(["what", "accepted after ms", "first result after ms", "accepted to last result ms"], lines)
 
 
+def print_figures(figures, judge=True):
+    """figures: (name of the row, Figure, values); those without values are left out."""
+    verdicts = {True: "yes", False: "NO", None: ""}
+    lines = [[name, figure.what, spread(values, figure.digits), wanted(figure),
+              verdicts[holds(figure, values) if judge else None]] for name, figure, values in figures if values]
+    if lines:
+        print_table(["what", "figure", "measured", "wanted", "holds"], lines)
+
+
 def print_results(rows, results, judge=True):
     print_table(HEADER, [line_of(row, results) for row in rows])
     print_phases(rows, results)
-    lines = []
-    for row in rows:
-        for figure in row.figures:
-            values = values_of(figure, row.name, results)
-            if values:
-                verdict = {True: "yes", False: "NO", None: ""}[holds(figure, values) if judge else None]
-                lines.append([row.name, figure.what, spread(values, figure.digits), wanted(figure), verdict])
-    if lines:
-        print_table(["what", "figure", "measured", "wanted", "holds"], lines)
+    print_figures([(row.name, figure, values_of(figure, row.name, results)) for row in rows for figure in row.figures],
+                  judge)
 
 
 def as_json(rows, results):

@@ -52,6 +52,7 @@ typedef enum event_kind {
 typedef struct event {
     pst_heap_node_t node;
     event_kind_t kind;
+    struct event *spare; /* the next in a list of those that are over */
 } event_t;
 
 typedef void timer_fn(market_t *m, void *arg);
@@ -137,8 +138,8 @@ typedef struct job {
 } job_t;
 
 typedef struct call {
-    event_t event;
-    struct call *next;     /* in the outbox, or the free list */
+    event_t event;         /* first */
+    struct call *next;     /* in the outbox */
     broker_t *broker;
     uint32_t life;         /* of the broker that sent it */
     batch_t *batch;
@@ -278,8 +279,7 @@ struct market {
     pst_map_t budgets;      /* by name */
     budget_t **budget_list;
     uint32_t budgets_n;
-    call_t *spare_calls;
-    op_t *spare_ops;
+    event_t *spare_calls, *spare_ops;
     pst_blob_t *bodies[PST_PACK_JOBS_MAX + 1]; /* by the pack's jobs: all alike */
     pst_blob_t *answer_body;
     uint64_t turns;         /* runs of TASKS of one batch */
@@ -318,6 +318,10 @@ void market_step(broker_t *b, const pst_event_t *ev);
 void market_schedule(market_t *m, event_t *e, event_kind_t kind, pst_ns_t at);
 void market_fail(market_t *m, const char *fmt, ...) PST_PRINTF(2, 3);
 void *market_scratch(market_t *m, size_t n); /* until the step is over */
+/* Something of n bytes, zero, that begins with its event: one that is over, or a new one. */
+void *market_take(event_t **spare, size_t n);
+void market_put(event_t **spare, event_t *e);
+void market_free_spares(event_t **spare);
 uint64_t market_wall_ms(const market_t *m);
 /* What must hold when all is over. */
 void market_check_end(market_t *m);
@@ -350,6 +354,7 @@ void market_store_free(market_t *m);
 batch_t *market_submit(market_t *m, const batch_plan_t *plan);
 batch_t *market_batch_of(market_t *m, const pst_id_t *id);
 uint32_t market_batch_index(const batch_t *b, uint32_t pack, uint16_t slot); /* in the batch itself */
+uint32_t market_batch_segment(uint32_t pack); /* all but the last are full */
 job_t market_batch_job(const market_t *m, const batch_t *b, uint32_t index);
 /* Headers of a pack as its client made them; in the market's arena. */
 void market_batch_pack(market_t *m, const batch_t *b, uint32_t pack, pst_pack_headers_t *ret);

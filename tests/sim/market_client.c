@@ -44,6 +44,11 @@ job_t market_batch_job(const market_t *m, const batch_t *b, uint32_t index)
 
 /* ---- packs --------------------------------------------------------------------------------------------------------------- */
 
+uint32_t market_batch_segment(uint32_t pack)
+{
+    return pack / (PST_SEGMENT_JOBS_MAX / PST_PACK_JOBS_MAX);
+}
+
 uint32_t market_batch_index(const batch_t *b, uint32_t pack, uint16_t slot)
 {
     uint32_t index = pack * PST_PACK_JOBS_MAX + slot;
@@ -127,10 +132,7 @@ static batch_t *batch_new(market_t *m, const batch_plan_t *plan)
     b->origin = b;
     b->tenant = plan->tenant ? tenant_named(m, plan->tenant) : NULL;
     b->packs = packs_of(plan->jobs);
-    if (m->batches_n == m->batches_cap) {
-        m->batches_cap = m->batches_cap ? m->batches_cap * 2 : 64;
-        m->batches = pst_realloc(m->batches, m->batches_cap * sizeof(batch_t *));
-    }
+    pst_grow(m->batches, m->batches_n, m->batches_cap);
     b->number = m->batches_n;
     for (int i = 0; i < 4; i++)
         b->id.b[12 + i] = (uint8_t)(b->number >> 8 * (3 - i));
@@ -175,7 +177,7 @@ static void send_pack(market_t *m, batch_t *b, uint32_t pack)
     market_batch_pack(m, b, pack, &h);
     pst_blob_t *headers = market_batch_headers(&h), *bodies = m->bodies[h.jobs_n];
     pst_msg_pack_t msg = {.req = REQ_PACK + pack, .batch = b->id,
-                          .segment = pack / (PST_SEGMENT_JOBS_MAX / PST_PACK_JOBS_MAX), .pack = pack,
+                          .segment = market_batch_segment(pack), .pack = pack,
                           .headers = pst_blob_view(headers), .bodies = pst_blob_view(bodies)};
     pst_event_t ev = {.type = PST_EV_PACK};
     ev.u.pack.peer = b->number + 1;

@@ -292,8 +292,7 @@ void market_store_check_sent(broker_t *b, uint32_t endpoint, uint32_t n)
 /* ---- operations -------------------------------------------------------------------------------------------------------- */
 
 struct op {
-    event_t event; /* first: market_world.c frees one by it */
-    op_t *next;
+    event_t event; /* first */
     broker_t *broker;
     uint32_t life;
     pst_store_op_type_t type;
@@ -305,24 +304,6 @@ struct op {
     rate_arg_t rate[PST_RATE_COUNT];
     uint64_t block_ms;
 };
-
-static op_t *op_new(market_t *m)
-{
-    op_t *op = m->spare_ops;
-    if (op)
-        m->spare_ops = op->next;
-    else
-        op = pst_alloc(sizeof *op);
-    memset(op, 0, sizeof *op);
-    pst_heap_node_init(&op->event.node);
-    return op;
-}
-
-static void op_free(market_t *m, op_t *op)
-{
-    op->next = m->spare_ops;
-    m->spare_ops = op;
-}
 
 /* What is given back is the broker's no longer from the moment it says so. */
 static void let_go(op_t *op)
@@ -375,7 +356,7 @@ void market_store_restore(broker_t *b)
 void market_store_submit(broker_t *b, const pst_store_op_t *from)
 {
     market_t *m = b->market;
-    op_t *op = op_new(m);
+    op_t *op = market_take(&m->spare_ops, sizeof *op);
     op->broker = b;
     op->life = b->life;
     op->type = from->type;
@@ -460,7 +441,7 @@ void market_store_answer(market_t *m, op_t *op)
     }
     pst_blob_unref(&a.headers);
     pst_blob_unref(&a.bodies);
-    op_free(m, op);
+    market_put(&m->spare_ops, &op->event);
 }
 
 void market_store_broker_died(broker_t *b)
@@ -474,8 +455,5 @@ void market_store_free(market_t *m)
     for (uint32_t i = 0; i < m->budgets_n; i++)
         free(m->budget_list[i]);
     free(m->budget_list);
-    for (op_t *op; (op = m->spare_ops) != NULL;) {
-        m->spare_ops = op->next;
-        free(op);
-    }
+    market_free_spares(&m->spare_ops);
 }

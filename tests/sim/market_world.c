@@ -41,6 +41,32 @@ void market_schedule(market_t *m, event_t *e, event_kind_t kind, pst_ns_t at)
     pst_heap_set(&m->events, &e->node, PST_MAX(at, m->now));
 }
 
+void *market_take(event_t **spare, size_t n)
+{
+    event_t *e = *spare;
+    if (e)
+        *spare = e->spare;
+    else
+        e = pst_alloc(n);
+    memset(e, 0, n);
+    pst_heap_node_init(&e->node);
+    return e;
+}
+
+void market_put(event_t **spare, event_t *e)
+{
+    e->spare = *spare;
+    *spare = e;
+}
+
+void market_free_spares(event_t **spare)
+{
+    for (event_t *e; (e = *spare) != NULL;) {
+        *spare = e->spare;
+        free(e);
+    }
+}
+
 void *market_scratch(market_t *m, size_t n)
 {
     void *p = pst_arena_get(&m->arena, n);
@@ -129,29 +155,11 @@ static uint32_t endpoint_of(const market_t *m, const pst_endpoint_name_t *n)
     return at;
 }
 
-static call_t *call_new(market_t *m)
-{
-    call_t *c = m->spare_calls;
-    if (c)
-        m->spare_calls = c->next;
-    else
-        c = pst_alloc(sizeof *c);
-    memset(c, 0, sizeof *c);
-    pst_heap_node_init(&c->event.node);
-    return c;
-}
-
-static void call_free(market_t *m, call_t *c)
-{
-    c->next = m->spare_calls;
-    m->spare_calls = c;
-}
-
 static void start_call(broker_t *b, batch_t *batch, uint32_t endpoint, uint32_t pack, const pst_task_slot_t *s)
 {
     market_t *m = b->market;
     const provider_plan_t *p = &m->providers[m->endpoints[endpoint].provider].plan;
-    call_t *c = call_new(m);
+    call_t *c = market_take(&m->spare_calls, sizeof *c);
     c->broker = b;
     c->life = b->life;
     c->batch = batch;
@@ -333,15 +341,10 @@ typedef struct gathered {
     uint32_t first; /* where its next one goes */
 } gathered_t;
 
-static uint32_t segment_of(uint32_t pack)
-{
-    return pack / (PST_SEGMENT_JOBS_MAX / PST_PACK_JOBS_MAX);
-}
-
 /* The latest first: outcomes come in runs. */
 static uint32_t gather(gathered_t *g, uint32_t *n, const call_t *c)
 {
-    uint32_t segment = segment_of(c->pack), i = *n;
+    uint32_t segment = market_batch_segment(c->pack), i = *n;
     while (i-- > 0)
         if (g[i].batch == c->batch && g[i].segment == segment)
             break;
@@ -363,7 +366,7 @@ static void forget_calls(worker_t *w, uint32_t n)
         b->in_flight[c->endpoint]--;
         b->in_flight_provider[w->provider]--;
         m->endpoints[c->endpoint].in_flight--;
-        call_free(m, c);
+        market_put(&m->spare_calls, &c->event);
     }
     w->outbox_n -= n;
     if (!w->outbox)
@@ -463,7 +466,7 @@ static void answer_arrives(market_t *m, call_t *c)
     broker_t *b = c->broker;
     if (c->life != b->life) { /* nobody is there to hear it */
         m->endpoints[c->endpoint].in_flight--;
-        call_free(m, c);
+        market_put(&m->spare_calls, &c->event);
         return;
     }
     c->took = m->now - c->started;
@@ -790,12 +793,9 @@ void market_check_end(market_t *m)
 static void free_event(market_t *m, event_t *e)
 {
     pst_heap_remove(&m->events, &e->node);
-    if (e->kind == EVENT_CALL || e->kind == EVENT_ANSWER)
-        free(PST_CONTAINER(e, call_t, event));
-    else if (e->kind == EVENT_TIMER)
-        free(PST_CONTAINER(e, timer_event_t, event));
-    else if (e->kind == EVENT_STORE)
-        free(e); /* an op_t begins with it */
+    bool own = e->kind == EVENT_CALL || e->kind == EVENT_ANSWER || e->kind == EVENT_TIMER || e->kind == EVENT_STORE;
+    if (own)
+        free(e); /* what it is the beginning of */
 }
 
 static void broker_free(market_t *m, broker_t *b)
@@ -822,10 +822,7 @@ void market_destroy(market_t **mp)
         market_batch_free(m->batches[i]);
     for (uint32_t i = 0; i < m->providers_n; i++)
         free(m->providers[i].names);
-    for (call_t *c; (c = m->spare_calls) != NULL;) {
-        m->spare_calls = c->next;
-        free(c);
-    }
+    market_free_spares(&m->spare_calls);
     for (uint32_t i = 0; i < PST_COUNT(m->bodies); i++)
         pst_blob_unref(&m->bodies[i]);
     pst_blob_unref(&m->answer_body);

@@ -1,30 +1,7 @@
 /* Tables for people: whatever is in them, they fit their width and are safe to show. */
-#include "unit.h"
+#include "drawn.h"
 
 #include "cli/table.h"
-
-static pst_buf_t out;
-
-static int setup(void **state)
-{
-    (void)state;
-    pst_buf_init(&out, 0);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    pst_buf_release(&out);
-    return 0;
-}
-
-static void assert_drawn(const char *want)
-{
-    pst_buf_putc(&out, '\0');
-    assert_string_equal(out.p, want);
-    pst_buf_clear(&out);
-}
 
 static const pst_column_t columns[] = {
     {.title = "NAME", .left = true, .least = 6}, {.title = "SIZE", .drop = 2}, {.title = "COUNT", .drop = 1}, {.title = "N"},

@@ -1,30 +1,7 @@
 /* The picture of `penstock top`. */
-#include "unit.h"
+#include "drawn.h"
 
 #include "cli/top_draw.h"
-
-static pst_buf_t out;
-
-static int setup(void **state)
-{
-    (void)state;
-    pst_buf_init(&out, 0);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    pst_buf_release(&out);
-    return 0;
-}
-
-static void assert_drawn(const char *want)
-{
-    pst_buf_putc(&out, '\0');
-    assert_string_equal(out.p, want);
-    pst_buf_clear(&out);
-}
 
 static pst_top_limit_t account_limits[] = {
     {"requests_per_minute", "configured", 5000, 3120}, {"tokens_per_minute", "headers", 2000000, 1203000}};
