@@ -70,6 +70,7 @@ typedef struct timer {
 typedef struct place {
     pst_heap_t waiting;   /* candidates, by whose turn is next in their route */
     pst_link_t awake;     /* in core->awake while it may have room for one of them */
+    pst_ns_t closed_until; /* its budget has nothing before: answers to calls make no room */
     struct endpoint *endpoint; /* NULL: it is the provider's */
     struct provider *provider;
 } place_t;
@@ -632,6 +633,10 @@ void place_wake(pst_core_t *c, place_t *p);      /* it may have room */
 void place_let_go(pst_core_t *c);                /* of each place that was woken one candidate */
 const share_t *place_next(place_t *p);           /* whose turn is next of who waits there; NULL: nobody */
 void place_pass_on(pst_core_t *c, route_t *r);
+
+/* fetch.c: brings to the cache what the first so many places in core->awake will touch */
+#define FETCH_AHEAD 16
+void fetch_awake(const pst_core_t *c);
 
 /* sched.c: turns and dispatch */
 void sched_add_pack(pst_core_t *c, batch_t *b, uint32_t pack);

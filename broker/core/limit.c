@@ -77,6 +77,7 @@ static void put_limit(bucket_t *b, int rate, uint64_t limit, pst_limit_source_t 
     r->second = (double)limit / 60;
     r->burst = burst_of(r->second, rate);
     r->pace = fresh ? r->burst : PST_MIN(r->pace, r->burst);
+    b->place->closed_until = 0;
     b->source[rate] = (uint8_t)source;
     b->limited_n = 0;
     for (uint8_t i = 0; i < PST_RATE_COUNT; i++)
@@ -290,8 +291,8 @@ static bool in_pace(pst_core_t *c, bucket_t *b, tokens_t t)
         return true;
     if (!b->lane)
         learn_held_back(c, b);
-    pst_ns_t due = pst_ns_add(c->now, wait) / PACE_STEP + 1;
-    wake_at(c, b, due * PACE_STEP);
+    b->place->closed_until = (pst_ns_add(c->now, wait) / PACE_STEP + 1) * PACE_STEP;
+    wake_at(c, b, b->place->closed_until);
     return false;
 }
 
@@ -366,12 +367,15 @@ void bucket_spend(pst_core_t *c, bucket_t *b, tokens_t t)
 }
 
 /* Not cut to what a bucket holds: it was taken from it before, and the provider gives it back too. */
-static void put_back(const pst_core_t *c, bucket_t *b, int rate, int64_t amount)
+static void put_back(pst_core_t *c, bucket_t *b, int rate, int64_t amount)
 {
+    if (!amount)
+        return;
     b->rate[rate].have += amount;
     b->rate[rate].pace += (double)amount;
-    if (amount)
-        count_used(c, b, rate, -amount);
+    count_used(c, b, rate, -amount);
+    b->place->closed_until = 0;
+    place_wake(c, b->place);
 }
 
 void bucket_settle(pst_core_t *c, bucket_t *b, tokens_t reserved, tokens_t real)
@@ -427,6 +431,8 @@ static void give_back(pst_core_t *c, bucket_t *b)
 void bucket_timer(pst_core_t *c, bucket_t *b)
 {
     place_wake(c, b->place);
+    if (b->place->closed_until > c->now)
+        wake_at(c, b, b->place->closed_until);
     if (b->taking)
         return;
     if (pst_ns_since(c->now, b->used_at) < SLICE_IDLE)

@@ -28,8 +28,10 @@ static candidate_t *at(const pst_heap_node_t *n)
 
 void place_wake(pst_core_t *c, place_t *p)
 {
-    if (p->waiting.n && pst_link_empty(&p->awake))
+    if (p->waiting.n && p->closed_until <= c->now && pst_link_empty(&p->awake)) {
+        __builtin_prefetch(p->waiting.v);
         pst_link_before(&c->awake, &p->awake);
+    }
 }
 
 static void passed_on(pst_core_t *c, candidate_t *k)
@@ -94,7 +96,9 @@ const share_t *place_next(place_t *p)
 
 void place_let_go(pst_core_t *c)
 {
-    while (!pst_link_empty(&c->awake)) {
+    for (uint32_t i = 0; !pst_link_empty(&c->awake); i++) {
+        if (i % FETCH_AHEAD == 0)
+            fetch_awake(c);
         place_t *p = PST_CONTAINER(c->awake.next, place_t, awake);
         pst_link_remove(&p->awake);
         share_t *s;

@@ -71,7 +71,7 @@ typedef enum charging {
     CHARGE_USED,     /* what it took, with the answer */
 } charging_t;
 
-/* Where the configuration has a provider's limits. */
+/* Where the configuration has a provider's limits: its endpoints have equal parts of them. */
 typedef enum known { KNOWN_NOWHERE, KNOWN_AT_PROVIDER, KNOWN_AT_ENDPOINT } known_t;
 
 typedef enum outage { OUTAGE_REFUSED, OUTAGE_CONNECTION } outage_t;

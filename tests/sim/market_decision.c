@@ -22,6 +22,7 @@
 #define REAL_S_MIN 0.15
 #define TENANTS 10
 #define WANTED_NS 1000
+#define REFUSED_MOST 0.001    /* or it is not decisions that are measured, but endpoints that rest */
 
 typedef struct grid {
     uint32_t endpoints, models, batches;
@@ -34,7 +35,7 @@ static void add_endpoints(market_t *m, const grid_t *g)
 {
     uint32_t providers = g->endpoints <= 10 ? g->endpoints : g->endpoints / 10;
     double calls = g->limits ? CALLS_PER_S : 10 * CALLS_PER_S;
-    provider_plan_t p = {.limit = {[PST_RATE_REQUESTS] = (uint64_t)(calls * 60 / g->endpoints)}, .known = KNOWN_AT_ENDPOINT,
+    provider_plan_t p = {.limit = {[PST_RATE_REQUESTS] = (uint64_t)(calls * 60 / providers)}, .known = KNOWN_AT_ENDPOINT,
                          .latency_s = LATENCY_S, .latency_sigma = 0.3, .token_s = -1};
     p.room = g->limits ? 0 : PST_MAX(IN_FLIGHT / providers, 4);
     for (uint32_t i = 0; i < providers; i++)
@@ -91,6 +92,8 @@ static void measure(run_t *r, const grid_t *g)
     run_figure(r, "packs read back a job sent", (double)loaded / (double)PST_MAX(m->watch.sent, 1), REPORT, 0);
     if (m->watch.outcomes)
         run_figure(r, "ns an outcome", (double)m->watch.outcomes_ns / (double)m->watch.outcomes, REPORT, 0);
+    tally_t t = tally_sum(m);
+    run_figure(r, "429s ÷ calls", (double)t.throttled / (double)t.calls, AT_MOST, REFUSED_MOST);
     m->cut = true;
     run_end(r, &m);
 }

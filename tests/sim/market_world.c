@@ -486,9 +486,9 @@ static void config_limits(const market_t *m, pst_core_provider_t *p, pst_core_en
         if (m->providers[i].plan.known == KNOWN_AT_PROVIDER)
             memcpy(p[i].limit, m->providers[i].plan.limit, sizeof p[i].limit);
     for (uint32_t i = 0; i < m->endpoints_n; i++) {
-        const provider_plan_t *plan = &m->providers[m->endpoints[i].provider].plan;
-        if (plan->known == KNOWN_AT_ENDPOINT)
-            memcpy(e[i].limit, plan->limit, sizeof e[i].limit);
+        const provider_t *of = &m->providers[m->endpoints[i].provider];
+        for (int k = 0; k < PST_RATE_COUNT && of->plan.known == KNOWN_AT_ENDPOINT; k++)
+            e[i].limit[k] = of->plan.limit[k] / of->names_n;
     }
 }
 
