@@ -22,7 +22,7 @@ static char *copy_or_null(pst_view_t v)
 
 batch_t *batch_new(pst_core_t *c, const pst_id_t *id, const pst_batch_info_t *info)
 {
-    batch_t *b = pst_calloc(1, sizeof *b);
+    batch_t *b = pst_calloc_line(sizeof *b);
     b->id = *id;
     pst_heap_node_init(&b->timer.node);
     b->timer.kind = TIMER_BATCH;

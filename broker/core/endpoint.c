@@ -46,7 +46,7 @@ static provider_t *provider_intern(pst_core_t *c, pst_view_t name, uint32_t *ret
     *ret = provider_find(c, name);
     if (*ret != NONE)
         return c->providers[*ret];
-    provider_t *p = pst_calloc(1, sizeof *p);
+    provider_t *p = pst_calloc_line(sizeof *p);
     p->name = pst_strdup_view(name);
     rest_init(&p->rest, TIMER_PROVIDER);
     place_init(&p->place, p, NULL);
@@ -87,7 +87,7 @@ static endpoint_t *intern(pst_core_t *c, const pst_endpoint_name_t *n)
     endpoint_t *e = endpoint_by_key(c, key);
     if (e)
         return e;
-    e = pst_calloc(1, sizeof *e);
+    e = pst_calloc_line(sizeof *e);
     provider_intern(c, n->provider, &e->provider);
     e->model = pst_strdup_view(n->model);
     rest_init(&e->rest, TIMER_ENDPOINT);

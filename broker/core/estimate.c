@@ -17,12 +17,12 @@
 #define OUTPUT_DEFAULT 256        /* tokens, before anything is known */
 
 struct usage {
-    double estimated, real;       /* input tokens */
     double ratio;                 /* of real to estimated ones, within its bounds */
-    uint32_t outputs[PST_HIST_BUCKETS];
-    uint32_t outputs_n;
+    double estimated, real;       /* input tokens */
     uint32_t output_usual;        /* 0: not known yet */
+    uint32_t outputs_n;
     double output_mean;           /* of the last thousand or so; 0: not known yet */
+    uint32_t outputs[PST_HIST_BUCKETS];
 };
 
 double estimate_ratio(const endpoint_t *e)
@@ -82,7 +82,7 @@ void estimate_learn(endpoint_t *e, uint32_t estimated, const pst_outcome_t *o)
     if (o->verdict != PST_VERDICT_DONE || !o->input_tokens || !estimated)
         return;
     if (!e->usage)
-        e->usage = pst_calloc(1, sizeof *e->usage);
+        e->usage = pst_calloc_line(sizeof *e->usage);
     usage_t *u = e->usage;
     u->estimated += estimated;
     u->real += o->input_tokens;

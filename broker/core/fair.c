@@ -127,7 +127,7 @@ share_t *fair_join(route_t *r, tenant_t *t, uint8_t priority)
             return s;
         }
     }
-    share_t *s = pst_calloc(1, sizeof *s);
+    share_t *s = pst_calloc_line(sizeof *s);
     pst_heap_node_init(&s->node);
     pst_heap_init(&s->flows);
     pst_link_init(&s->of_route);

@@ -23,12 +23,12 @@ typedef struct slot_of_time {
 } slot_of_time_t;
 
 struct health {
-    slot_of_time_t slots[SLOTS];
-    slot_of_time_t sum;  /* of them */
-    uint64_t number;     /* of the latest that the sum has */
+    uint64_t number;     /* of the latest slot that the sum has */
     pst_ns_t read_at;
     bool read;
+    slot_of_time_t sum;  /* of them */
     standing_t standing;
+    slot_of_time_t slots[SLOTS];
 };
 
 static void subtract(slot_of_time_t *sum, const slot_of_time_t *s)
@@ -56,7 +56,7 @@ static void roll(const pst_core_t *c, health_t *h)
 static health_t *health_of(const pst_core_t *c, endpoint_t *e)
 {
     if (!e->health) {
-        e->health = pst_calloc(1, sizeof *e->health);
+        e->health = pst_calloc_line(sizeof *e->health);
         e->health->number = c->now / SLOT;
     }
     roll(c, e->health);

@@ -94,7 +94,6 @@ typedef struct rate {
 typedef struct bucket {
     timer_t_ timer;       /* it may have something again, or the slice is idle */
     place_t *place;       /* who waits for it */
-    learner_t *learner;   /* NULL: its rate need not be found out */
     pst_ns_t paced_at;
     double share;         /* of a limit that the pace keeps to */
     double lane;          /* requests a second that it gets where other brokers take from it too; 0: there are none */
@@ -105,6 +104,7 @@ typedef struct bucket {
     bool scarce;          /* since the last slice came: one was refused, or cut short */
     uint8_t limited_n, limited[PST_RATE_COUNT]; /* the rates that have a limit */
     rate_t rate[PST_RATE_COUNT];
+    learner_t *learner;   /* NULL: its rate need not be found out */
     char *name;
     uint64_t asked;       /* of requests, by the TAKE on its way */
     pst_ns_t ask_at;      /* refused until then */
@@ -133,12 +133,12 @@ typedef struct standing {
 
 /* Why something rests, and how it comes back: after `until` a few calls are let through (probing) until one works. */
 typedef struct rest {
-    timer_t_ timer;
     pst_ns_t until;       /* not before; 0: free */
+    pst_ns_t probing_since;
     bool parked;          /* key, credit, quota, outage: a person should know.  false: a mere limit */
     bool probing;
     uint8_t cause;
-    pst_ns_t probing_since;
+    timer_t_ timer;
     uint32_t streak;      /* rests in a row: doubles the next */
     uint32_t failures;    /* errors in a row that may mean an outage */
     pst_ns_t since;       /* when they began */
@@ -153,18 +153,20 @@ typedef struct meter {
 } meter_t;
 
 typedef struct provider {
-    char *name;
-    uint32_t urls, params, concurrency, in_flight;
-    pst_reserve_t reserve;
-    bool deny_data_collection, zdr, on;
-    bool limited;         /* the account's limits are configured, or some of them */
-    bool has_models;      /* the configuration names models it serves: no others are passed through */
-    bucket_t *bucket;     /* NULL: no limit configured */
-    rest_t rest;
-    place_t place;
-    pst_link_t pools;     /* of workers that serve it */
     uint32_t room;        /* sum of its pools' free places */
     uint32_t places;      /* sum of its pools' places */
+    uint32_t concurrency, in_flight;
+    pst_reserve_t reserve;
+    bool on;
+    bool limited;         /* the account's limits are configured, or some of them */
+    bool deny_data_collection, zdr;
+    bool has_models;      /* the configuration names models it serves: no others are passed through */
+    bucket_t *bucket;     /* NULL: no limit configured */
+    pst_link_t pools;     /* of workers that serve it */
+    place_t place;
+    rest_t rest;
+    char *name;
+    uint32_t urls, params;
 } provider_t;
 
 /* Of an endpoint's calls, since the broker began. */
@@ -173,27 +175,30 @@ typedef struct totals {
     uint64_t input, cached, output, cost_nano;
 } totals_t;
 
+/* What every call touches is in the first three lines of memory. */
 typedef struct endpoint {
     uint32_t id;
     uint32_t provider;
-    char *model;
-    double price_input, price_output, price_cached, price_request;
-    uint32_t context, max_output, flags, params, concurrency, in_flight;
-    char *quantization, *variant;
+    uint32_t concurrency, in_flight;
+    uint32_t window;      /* calls in flight while nothing is known of its limits; 0: no bound */
+    uint32_t max_output;
     bool on;
     bool limited;         /* some limit is configured, its own or the account's: nothing has to be found out carefully */
     bool caches_prompts;
-    uint32_t window;      /* calls in flight while nothing is known of its limits; 0: no bound */
+    double price_input, price_output, price_cached, price_request;
+    place_t place;
+    bucket_t *bucket;     /* NULL: no limit configured or learned */
+    usage_t *usage;       /* NULL: no answer yet */
     meter_t meter;        /* of what is sent */
+    rest_t rest;
+    health_t *health;     /* NULL: no call yet */
+    char *model;
+    uint32_t flags, params, context;
     uint32_t stats_at, append_at; /* where it was found last in a segment's account, and in a result pack */
     uint32_t refused, answered; /* lately */
     pst_ns_t worked;      /* when the latest call began that worked */
-    health_t *health;     /* NULL: no call yet */
-    usage_t *usage;       /* NULL: no answer yet */
     totals_t totals;
-    bucket_t *bucket;     /* NULL: no limit configured or learned */
-    rest_t rest;
-    place_t place;
+    char *quantization, *variant;
 } endpoint_t;
 
 typedef struct model {
@@ -206,15 +211,16 @@ typedef struct candidate {
     pst_heap_node_t node; /* in its group's heap, or in that of the place it waits at */
     place_t *place;       /* NULL: it does not wait */
     route_t *route;
-    pst_link_t woken;     /* in route->woken from when a place let it go until the route has had its turn, and which */
-    place_t *woken_by;
+    place_t *woken_by;    /* which let it go … */
     uint32_t endpoint;
-    uint32_t group, at;   /* which, and its place in the route's order */
+    uint32_t group;
+    double pass;          /* how far its turns have come: the least first, each takes it on by the square of its cost */
+    pst_link_t woken;     /* … in route->woken from then on until the route has had its turn */
+    uint32_t at;          /* its place in the route's order */
     uint8_t model;        /* position in the route's models */
     uint8_t rank;         /* by uptime and preferences: the least first */
     uint16_t place_in_order; /* the user's; behind it all others */
     double key;           /* what the user sorts by, the least first */
-    double pass;          /* how far its turns have come: the least first, each takes it on by the square of its cost */
     double allowed;       /* a windowed batch's plan: calls it may make here now; negative: as many as it can */
     uint64_t sent;        /* by the plan's batch */
     double rate;          /* of these a second, lately */
@@ -430,33 +436,34 @@ typedef enum batch_state {
     BATCH_OPENING, BATCH_STAGING, BATCH_CLAIMING, BATCH_COMMITTING, BATCH_ACTIVE, BATCH_ENDING, BATCH_DELETING,
 } batch_state_t;
 
+/* What every job touches is in the first two lines of memory. */
 struct batch {
-    timer_t_ timer;       /* staging idle, or expiry */
-    pst_id_t id;
-    batch_state_t state;
-    pst_drain_t drain;
-    uint8_t priority;
-    char *name, *metadata, *key;
-    uint64_t created_ms, accepted_ms, cancelling_ms, ended_ms, expires_ms;
-    uint64_t window_s, max_cost_nano;
     pack_t *packs;
-    uint32_t packs_n, packs_cap, packs_unstored;
-    uint32_t jobs, ended, running, waiting; /* jobs: of the packs known so far */
-    uint32_t jobs_accepted; /* all of them; 0: not accepted yet */
     uint32_t *where;      /* per ordinal: result pack + 1 of its segment; 0: not ended */
-    segment_t **segments;
-    uint32_t segments_n, segments_cap;
-    pst_link_t flows;
-    uint32_t flows_active, flows_loading;
-    pst_link_t for_loads; /* routes that wait until fewer packs are being read back */
     tenant_t *tenant;
     double work;          /* as tenant_t.work */
     double owed;          /* of the turn it has, which counts when that is over */
-    bool in_turn;
-    uint64_t cost_reserved, cost_spent;
+    uint64_t cost_reserved, cost_spent, max_cost_nano;
+    uint32_t jobs, ended, running, waiting; /* jobs: of the packs known so far */
     uint32_t held;        /* its jobs that are */
+    uint32_t flows_active, flows_loading;
+    batch_state_t state;
+    pst_drain_t drain;
+    uint8_t priority;
+    bool in_turn;
     bool budget_waited;   /* flows of it are in FLOW_BUDGET */
     bool hold_waited;     /* flows of it are in FLOW_HELD */
+    pst_id_t id;
+    timer_t_ timer;       /* staging idle, or expiry */
+    char *name, *metadata, *key;
+    uint64_t created_ms, accepted_ms, cancelling_ms, ended_ms, expires_ms;
+    uint64_t window_s;
+    uint32_t packs_n, packs_cap, packs_unstored;
+    uint32_t jobs_accepted; /* all of them; 0: not accepted yet */
+    segment_t **segments;
+    uint32_t segments_n, segments_cap;
+    pst_link_t flows;
+    pst_link_t for_loads; /* routes that wait until fewer packs are being read back */
     uint32_t drain_next;  /* pack to finish next */
     uint32_t drain_loads;
     pst_link_t draining;  /* in core->draining while it is */

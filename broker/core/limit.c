@@ -99,7 +99,7 @@ void bucket_set(bucket_t *b, const uint64_t limit[PST_RATE_COUNT])
 
 bucket_t *bucket_new(const char *name, place_t *place)
 {
-    bucket_t *b = pst_calloc(1, sizeof *b);
+    bucket_t *b = pst_calloc_line(sizeof *b);
     pst_heap_node_init(&b->timer.node);
     b->timer.kind = TIMER_BUCKET;
     b->name = pst_strdup_view(pst_view_str(name));

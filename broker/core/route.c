@@ -225,7 +225,7 @@ static void add_candidate(pst_core_t *c, route_t *r, uint32_t endpoint, uint8_t 
 {
     if ((r->given_up >> model & 1) || !wish_allows(c, r, c->endpoints[endpoint]))
         return;
-    candidate_t *k = pst_calloc(1, sizeof *k);
+    candidate_t *k = pst_calloc_line(sizeof *k);
     pst_heap_node_init(&k->node);
     pst_link_init(&k->woken);
     k->route = r;
@@ -324,7 +324,7 @@ static void route_enlist(pst_core_t *c, route_t *r)
 
 static route_t *route_new(pst_url_t url, pst_view_t bytes)
 {
-    route_t *r = pst_calloc(1, sizeof *r);
+    route_t *r = pst_calloc_line(sizeof *r);
     pst_arena_init(&r->arena, 0);
     pst_heap_init(&r->shares);
     pst_link_init(&r->all_shares);

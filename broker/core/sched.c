@@ -18,7 +18,7 @@
 static job_t *take_record(pst_core_t *c)
 {
     if (!c->spare_jobs)
-        return pst_calloc(1, sizeof(job_t));
+        return pst_calloc_line(sizeof(job_t));
     job_t *j = c->spare_jobs;
     c->spare_jobs = j->spare;
     c->spare_jobs_n--;
@@ -139,7 +139,7 @@ static flow_t *flow_of(pst_core_t *c, batch_t *b, route_t *base, uint8_t given_u
     flow_t *f = pst_map_get(&c->flows, key, sizeof key);
     if (f)
         return f;
-    f = pst_calloc(1, sizeof *f);
+    f = pst_calloc_line(sizeof *f);
     memcpy(f->key, key, sizeof key);
     f->batch = b;
     f->base = base;

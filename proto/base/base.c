@@ -40,6 +40,12 @@ void *pst_calloc(size_t n, size_t size)
     return or_abort(empty ? calloc(1, 1) : calloc(n, size), n * size);
 }
 
+void *pst_calloc_line(size_t n)
+{
+    size_t whole = (n + PST_LINE - 1) / PST_LINE * PST_LINE;
+    return memset(or_abort(aligned_alloc(PST_LINE, whole), n), 0, whole);
+}
+
 void *pst_realloc(void *p, size_t n)
 {
     return or_abort(realloc(p, n ? n : 1), n);

@@ -63,6 +63,8 @@ pst_err_t pst_errf(pst_errbuf_t *eb, pst_err_t e, const char *fmt, ...) PST_PRIN
 /* Daemons' allocation: abort with a message instead of returning NULL. */
 void *pst_alloc(size_t n);            /* not cleared */
 void *pst_calloc(size_t n, size_t size);
+#define PST_LINE 64 /* bytes of a line of the cache */
+void *pst_calloc_line(size_t n);      /* begins a line, so that what a struct has first is in as few lines as may be; free() */
 void *pst_realloc(void *p, size_t n);
 /* Makes room for one more in a growing array. */
 #define pst_grow(v, n, cap)                                                                       \

@@ -76,7 +76,7 @@ static void settle(pst_heap_t *h, uint32_t at, const pst_heap_slot_t *x)
 static void grow(pst_heap_t *h)
 {
     PST_ASSERT(h->cap < PST_HEAP_OUT / 2);
-    h->cap = h->cap ? h->cap * 2 : 16;
+    h->cap = h->cap ? h->cap * 2 : 4;
     h->v = pst_realloc(h->v, (size_t)h->cap * sizeof *h->v);
 }
 
