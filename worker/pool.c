@@ -252,12 +252,12 @@ static void read_answer(pst_run_t *r, const pst_task_t *task, const pst_http_ans
     pst_pools_t *p = r->pools;
     pst_reading_t reading;
     memset(&reading, 0, sizeof reading);
-    r->adapter->read(task, answer, &p->arena, &reading);
+    pst_provider_read(r->adapter, task, answer, &p->arena, &reading);
     if (reading.body.n > PST_RESULT_BODY_BYTES_MAX) {
         /* It grew in translation: as if the provider had sent so much. */
         pst_http_answer_t over = {.transport = PST_CAUSE_PAYLOAD_TOO_LARGE, .wall_ms = answer->wall_ms};
         memset(&reading, 0, sizeof reading);
-        r->adapter->read(task, &over, &p->arena, &reading);
+        pst_provider_read(r->adapter, task, &over, &p->arena, &reading);
     }
     PST_ASSERT(reading.verdict >= PST_VERDICT_DONE && reading.verdict <= PST_VERDICT_PARK);
     end_run(r, true, &reading, latency_us);
@@ -314,7 +314,7 @@ static void on_answer(void *arg, const pst_http_answer_t *answer, uint64_t laten
 static pst_err_t build(pst_run_t *r, pst_http_req_t *ret, pst_view_t *ret_why)
 {
     exchange_t *x = r->exchange;
-    pst_err_t e = r->adapter->build(&x->task, &x->arena, ret, ret_why);
+    pst_err_t e = pst_provider_build(r->adapter, &x->task, &x->arena, ret, ret_why);
     x->task.body = NULL;
     x->task.tape = &r->pools->tape;
     return e;
@@ -359,7 +359,7 @@ static void start(pst_run_t *r)
     r->since = p->now;
     r->adapter = pool->adapter;
     unsigned url = r->pack->headers.url;
-    if (url >= PST_URL_COUNT || !(r->adapter->urls & 1u << url)) {
+    if (url >= PST_URL_COUNT || !(pst_provider_urls(r->adapter) & 1u << url)) {
         const char *text = pst_url_text(url);
         char why[128];
         snprintf(why, sizeof why, "%s does not serve %s", r->adapter->name, text ? text : "this url");

@@ -25,6 +25,7 @@ typedef struct pst_endpoint_opts {
 #define PST_EP_NO_DEVELOPER (1u << 2)          /* openai: role developer must be sent as system */
 #define PST_EP_NO_STORE (1u << 3)              /* openai: drop store, metadata, service_tier, … (unknown host) */
 #define PST_EP_NO_SAMPLING (1u << 4)           /* anthropic: temperature, top_p, top_k are refused */
+#define PST_EP_NO_RESPONSES (1u << 5)          /* openai: host has no /responses: said as a chat */
 
 /* One call to make.  All views live as long as the call. */
 typedef struct pst_task {
@@ -119,6 +120,14 @@ typedef struct pst_provider {
      * `task` is the one that was built. */
     void (*read)(const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a, pst_reading_t *ret);
 } pst_provider_t;
+
+/* What a provider can serve: its adapter's urls, and responses where that can chat only (providers/responses.h). */
+uint32_t pst_provider_urls(const pst_provider_t *p);
+/* The adapter's build and read, by way of a chat where it has no responses. */
+PST_MUSTCHECK pst_err_t pst_provider_build(const pst_provider_t *p, const pst_task_t *task, pst_arena_t *a, pst_http_req_t *ret,
+                                           pst_view_t *ret_why);
+void pst_provider_read(const pst_provider_t *p, const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a,
+                       pst_reading_t *ret);
 
 /* NULL if no adapter has that name. */
 const pst_provider_t *pst_provider_find(pst_view_t name);

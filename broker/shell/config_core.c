@@ -52,7 +52,7 @@ static pst_core_provider_t provider_of(const pst_config_provider_t *p)
         .name = pst_view_str(p->name),
         .reserve = strcmp(p->api, "anthropic") == 0 ? PST_RESERVE_EXPECTED : PST_RESERVE_LIMIT,
         .concurrency = p->limits.concurrency,
-        .urls = protocol.urls,
+        .urls = protocol.urls & BIT(CHAT) ? protocol.urls | BIT(RESPONSES) : protocol.urls, /* by way of a chat */
         .params = protocol.params,
         .deny_data_collection = p->data_policy && strcmp(p->data_policy, "deny") == 0,
         .zdr = p->zdr,

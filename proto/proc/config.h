@@ -21,6 +21,7 @@
 #define PST_CONFIG_OPT_NO_DEVELOPER (1u << 2)
 #define PST_CONFIG_OPT_NO_STORE (1u << 3)
 #define PST_CONFIG_OPT_NO_SAMPLING (1u << 4)
+#define PST_CONFIG_OPT_NO_RESPONSES (1u << 5)
 
 typedef enum pst_durability { PST_DUR_MEMORY, PST_DUR_LOGGED, PST_DUR_FSYNCED, PST_DUR_REPLICATED } pst_durability_t;
 

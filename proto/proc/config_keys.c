@@ -354,11 +354,11 @@ static void read_api(pst_reader_t *r, const entry_t *k, const pst_yaml_t *v, voi
 
 /* Bits by the place of their names. */
 static const char *const option_words[] = {
-    "max_completion_tokens", "max_tokens", "no_developer", "no_store", "no_sampling", NULL,
+    "max_completion_tokens", "max_tokens", "no_developer", "no_store", "no_sampling", "no_responses", NULL,
 };
 static const uint32_t option_bits[] = {
     PST_CONFIG_OPT_MAX_COMPLETION_TOKENS, PST_CONFIG_OPT_MAX_TOKENS, PST_CONFIG_OPT_NO_DEVELOPER,
-    PST_CONFIG_OPT_NO_STORE, PST_CONFIG_OPT_NO_SAMPLING,
+    PST_CONFIG_OPT_NO_STORE, PST_CONFIG_OPT_NO_SAMPLING, PST_CONFIG_OPT_NO_RESPONSES,
 };
 
 static void read_options(pst_reader_t *r, const entry_t *k, const pst_yaml_t *v, void *into)
@@ -616,7 +616,7 @@ static const entry_t provider_keys[] = {
     {.name = "timeout", DURATION(pst_config_provider_t, timeout, PST_SEC, 86400 * PST_SEC),
      .help = "of a whole call; default 10m"},
     {.name = "options", .read = read_options, .type = "a list of options", AT(pst_config_provider_t, flags),
-     .help = "max_completion_tokens, max_tokens, no_developer, no_store, no_sampling: how the host deviates"},
+     .help = "max_completion_tokens, max_tokens, no_developer, no_store, no_sampling, no_responses: how the host deviates"},
     {.name = "data_collection", .read = read_word, .type = "allow or deny", AT(pst_config_provider_t, data_policy),
      .words = data_words, .help = "deny: your contract says it trains on nothing; requests may demand it"},
     {.name = "zdr", .read = read_bool, .type = "true or false", AT(pst_config_provider_t, zdr),

@@ -36,7 +36,7 @@ static void check_build(const pst_provider_t *p, const pst_task_t *task)
     pst_http_req_t req;
     pst_view_t why = {NULL, 0};
     pst_arena_init(&a, 0);
-    pst_err_t e = p->build(task, &a, &req, &why);
+    pst_err_t e = pst_provider_build(p, task, &a, &req, &why);
     PST_ASSERT(e == PST_OK || e == PST_E_INVALID);
     if (e == PST_OK) {
         PST_ASSERT(req.path.n > 1 && req.path.p[0] == '/');
@@ -108,7 +108,7 @@ static void check_read(const pst_provider_t *p, const pst_task_t *task, int stat
     pst_arena_init(&a, 0);
     if (status)
         answer.body = body;
-    p->read(task, &answer, &a, &r);
+    pst_provider_read(p, task, &answer, &a, &r);
     check_reading(&r);
     pst_arena_release(&a);
 }
@@ -144,12 +144,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const pst_provider_t *p = pst_provider_at((unsigned)(text[0] & 3));
     pst_task_t task = {
         .url = (pst_url_t)(text[1] & 3),
-        .endpoint = {.model = PST_VIEW_LIT("some/model"), .flags = (uint32_t)text[2] & 31},
+        .endpoint = {.model = PST_VIEW_LIT("some/model"), .flags = (uint32_t)text[2] & 63},
         .random = 7,
         .wall_s = 1700000000,
     };
     size_t at = (size_t)(line - text) + 1;
-    if (p->urls & 1u << task.url)
+    if (pst_provider_urls(p) & 1u << task.url)
         check(p, &task, text[3], pst_view(text + 4, at - 5), pst_view(text + at, size - at));
     return 0;
 }

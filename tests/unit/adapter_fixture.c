@@ -48,6 +48,7 @@ static uint32_t flag_of(const char *name)
         {"NO_DEVELOPER", PST_EP_NO_DEVELOPER},
         {"NO_STORE", PST_EP_NO_STORE},
         {"NO_SAMPLING", PST_EP_NO_SAMPLING},
+        {"NO_RESPONSES", PST_EP_NO_RESPONSES},
     };
     for (size_t i = 0; i < PST_COUNT(flags); i++) {
         if (strcmp(name, flags[i].name) == 0)
@@ -193,7 +194,7 @@ static void run_build(const pst_task_t *task, pst_arena_t *a, const json_t *c)
     pst_view_t reason = {NULL, 0};
     if (provider->internal)
         return;
-    pst_err_t e = provider->build(task, a, &req, &reason);
+    pst_err_t e = pst_provider_build(provider, task, a, &req, &reason);
     if (why) {
         assert_int_equal(e, PST_E_INVALID);
         if (!reason.p || !memmem(reason.p, reason.n, why, strlen(why)))
@@ -224,7 +225,7 @@ static void run_read(const pst_task_t *task, pst_arena_t *a, const json_t *c)
     in.body.p = body;
     pst_reading_t r;
     memset(&r, 0xa5, sizeof r);
-    provider->read(task, &in, a, &r);
+    pst_provider_read(provider, task, &in, a, &r);
     assert_reading(&r, json_object_get(c, "expect"));
     free(body);
 }
@@ -248,7 +249,7 @@ static void run_case(void **state)
     assert_int_equal(pst_json_parse(&body, pst_view(text, n), NULL), PST_OK);
     int url = pst_url_parse(pst_view_str(string_or(c, "url", "/v1/chat/completions")));
     assert_true(url >= 0);
-    assert_true(provider->urls & 1u << url);
+    assert_true(pst_provider_urls(provider) & 1u << url);
     pst_task_t task = {
         .url = (pst_url_t)url,
         .body = &body,

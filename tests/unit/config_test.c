@@ -15,6 +15,7 @@ _Static_assert(PST_CONFIG_OPT_MAX_TOKENS == PST_EP_MAX_TOKENS, "options");
 _Static_assert(PST_CONFIG_OPT_NO_DEVELOPER == PST_EP_NO_DEVELOPER, "options");
 _Static_assert(PST_CONFIG_OPT_NO_STORE == PST_EP_NO_STORE, "options");
 _Static_assert(PST_CONFIG_OPT_NO_SAMPLING == PST_EP_NO_SAMPLING, "options");
+_Static_assert(PST_CONFIG_OPT_NO_RESPONSES == PST_EP_NO_RESPONSES, "options");
 
 static const char catalog[] =
     "providers:\n"

@@ -29,7 +29,7 @@ static void urls_and_parameters_are_the_adapters(void **state)
                  p->name);
         pst_core_config_t c = core_of(strcmp(p->name, "echo") ? text : "providers:\n  it: { api: echo }\n", &config);
         assert_int_equal(c.providers_n, 1);
-        assert_int_equal(c.providers[0].urls, p->urls);
+        assert_int_equal(c.providers[0].urls, pst_provider_urls(p));
         assert_int_equal(c.providers[0].params, p->params);
         pst_config_destroy(&config);
     }

@@ -1,4 +1,6 @@
 #include "providers/adapters.h"
+#include "providers/common.h"
+#include "providers/responses.h"
 
 /* The order is that of `penstock check`; add at the end. */
 static const pst_provider_t *const providers[] = {
@@ -20,4 +22,55 @@ const pst_provider_t *pst_provider_find(pst_view_t name)
             return providers[i];
     }
     return NULL;
+}
+
+uint32_t pst_provider_urls(const pst_provider_t *p)
+{
+    return p->urls & 1u << PST_URL_CHAT ? p->urls | 1u << PST_URL_RESPONSES : p->urls;
+}
+
+static bool through_chat(const pst_provider_t *p, const pst_task_t *task)
+{
+    bool responds = (p->urls & 1u << PST_URL_RESPONSES) && !(task->endpoint.flags & PST_EP_NO_RESPONSES);
+    return task->url == PST_URL_RESPONSES && !responds;
+}
+
+static pst_err_t build_through_chat(const pst_provider_t *p, const pst_task_t *task, pst_arena_t *a, pst_http_req_t *ret,
+                                    pst_view_t *ret_why)
+{
+    pst_view_t text;
+    pst_err_t e = pst_responses_ask(task, a, &text, ret_why);
+    if (e)
+        return e;
+    PST_SCOPED(pst_json_release) pst_json_t body;
+    pst_json_init(&body);
+    e = pst_json_parse(&body, text, NULL);
+    if (e == PST_E_INVALID) /* what was read once is read again, but for its depth */
+        *ret_why = PST_VIEW_LIT("input: is nested too deeply to be said as a chat");
+    if (e)
+        return e;
+    pst_task_t chat = *task;
+    chat.url = PST_URL_CHAT;
+    chat.body = &body;
+    return p->build(&chat, a, ret, ret_why);
+}
+
+pst_err_t pst_provider_build(const pst_provider_t *p, const pst_task_t *task, pst_arena_t *a, pst_http_req_t *ret,
+                             pst_view_t *ret_why)
+{
+    return through_chat(p, task) ? build_through_chat(p, task, a, ret, ret_why) : p->build(task, a, ret, ret_why);
+}
+
+void pst_provider_read(const pst_provider_t *p, const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a,
+                       pst_reading_t *ret)
+{
+    if (!through_chat(p, task)) {
+        p->read(task, answer, a, ret);
+        return;
+    }
+    pst_task_t chat = *task;
+    chat.url = PST_URL_CHAT;
+    p->read(&chat, answer, a, ret);
+    if (ret->verdict == PST_VERDICT_DONE)
+        pst_responses_answer(task, answer, a, ret);
 }
