@@ -74,7 +74,8 @@ CONFIG = """\
 broker: {{ clients: "tcp://127.0.0.1:{clients}", workers: "tcp://127.0.0.1:{workers}", metrics: "127.0.0.1:{metrics}" }}
 gateway: {{ listen: "127.0.0.1:{gateway}" }}
 {redis}providers:
-  simopenai: {{ api: openai, base_url: "http://127.0.0.1:{provider}/v1", api_key: good-key, limits: {{ {limits} }} }}
+  simopenai: {{ api: openai, base_url: "http://127.0.0.1:{provider}/v1", api_key: good-key, limits: {{ {limits} }},
+    options: [no_responses] }}
   simanthropic: {{ api: anthropic, base_url: "http://127.0.0.1:{provider}", api_key: good-key, limits: {{ {limits} }} }}
   simgemini: {{ api: gemini, base_url: "http://127.0.0.1:{provider}/v1beta", api_key: good-key, limits: {{ {limits} }} }}
   echo: {{ api: echo, answer_bytes: 100b }}

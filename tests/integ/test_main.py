@@ -112,6 +112,40 @@ class WholePath(Case):
                 elif "[[500]]" not in text:
                     self.assertEqual(text_of(r), f"echo:{text} {k}", where)
 
+    def test_responses_where_only_chats_are_served(self):
+        p = self.provider()
+        c = self.cluster(p)
+        bodies = [{"model": m, "instructions": "Be brief.", "input": f"question {k}", "max_output_tokens": 50}
+                  for k, m in enumerate(MODELS)]
+        bodies += [{"model": m, "input": [{"role": "user", "content": [{"type": "input_text", "text": f"[[429x1]] {k}"}]}]}
+                   for k, m in enumerate(MODELS)]
+        bodies += [{"model": m, "input": "x", "previous_response_id": "resp_1"} for m in MODELS]
+        lines = [json.dumps({"custom_id": f"c-{i}", "url": "/v1/responses", "body": b}) for i, b in enumerate(bodies)]
+        path = write_lines(os.path.join(c.dir, "in.jsonl"), lines)
+        done = c.run("submit", path, "--wait", check=False)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        results = c.results(done.stdout.strip(), "--in-order")
+        self.assertEqual(len(results), len(lines))
+        for i, r in enumerate(results[:6]):
+            said = r["response"]["body"]
+            self.assertEqual((said["object"], said["status"]), ("response", "completed"), r)
+            (message,) = said["output"]
+            self.assertEqual(message["content"][0]["text"], f"echo:question {i}" if i < 3 else f"echo:[[429x1]] {i - 3}")
+            self.assertGreater(said["usage"]["input_tokens"], 0)
+            self.assertEqual(len(r["penstock"]["attempts"]), 1 if i < 3 else 2)
+        for r in results[6:]:
+            self.assertEqual(r["penstock"]["error_type"], "invalid_request", r)
+            self.assertIn("put all of it into input", r["error"]["message"], r)
+
+    def test_what_nothing_serves_is_refused_with_its_line(self):
+        c = self.cluster(self.provider())
+        body = {"model": "test/claude", "input": "x"}
+        path = write_lines(os.path.join(c.dir, "in.jsonl"),
+                           [json.dumps({"custom_id": "a", "url": "/v1/embeddings", "body": body})])
+        batch = c.run("submit", path, "--wait", check=False).stdout.strip()
+        (result,) = c.results(batch)
+        self.assertEqual(result["error"]["code"], "no_endpoint", result)
+
     def test_a_provider_without_models_serves_any_and_echo_pads(self):
         c = self.cluster()
         path = write_lines(os.path.join(c.dir, "in.jsonl"), [line(0, "echo/any/thing", "hi")])
