@@ -586,10 +586,49 @@ typedef struct plan {
     pst_http_target_t *target;
 } plan_t;
 
+/* What requests to a provider carry that the configuration names by reference. */
+typedef struct secrets {
+    pst_secret_t key, proxy, value[PST_CONFIG_HEADERS_MAX];
+} secrets_t;
+
+static pst_err_t resolve(const pst_config_provider_t *c, secrets_t *s, pst_errbuf_t *eb)
+{
+    pst_err_t e = pst_config_key(c, &s->key, eb);
+    if (!e && c->proxy_ref && *c->proxy_ref)
+        e = pst_config_secret(c->proxy_ref, "proxy", &s->proxy, eb);
+    for (uint32_t i = 0; i < c->headers_n && !e; i++)
+        e = pst_config_header(&c->headers[i], &s->value[i], eb);
+    return e;
+}
+
+static void release(secrets_t *s)
+{
+    pst_secret_release(&s->key);
+    pst_secret_release(&s->proxy);
+    for (unsigned i = 0; i < PST_CONFIG_HEADERS_MAX; i++)
+        pst_secret_release(&s->value[i]);
+}
+
+static pst_http_target_t *make_target(pst_http_t *http, const pst_config_provider_t *c, pst_auth_t auth, const secrets_t *s)
+{
+    _Static_assert(PST_CONFIG_HEADERS_MAX <= PST_HTTP_TARGET_HEADERS_MAX, "headers");
+    pst_http_header_t header[PST_CONFIG_HEADERS_MAX];
+    for (uint32_t i = 0; i < c->headers_n; i++)
+        header[i] = (pst_http_header_t){pst_view_str(c->headers[i].name), pst_view_str(s->value[i].text)};
+    pst_http_target_opts_t o = {.base_url = c->base_url,
+                                .ca_file = c->ca_file,
+                                .proxy = c->proxy_ref && !*c->proxy_ref ? "" : s->proxy.text,
+                                .auth = auth,
+                                .key = &s->key,
+                                .header = header,
+                                .headers = c->headers_n,
+                                .timeout = c->timeout};
+    return pst_http_target_new(http, &o);
+}
+
 static bool plan_provider(pst_http_t *http, const pst_config_provider_t *c, plan_t *ret)
 {
     pst_errbuf_t eb = {""};
-    pst_secret_t key = {NULL};
     const pst_provider_t *adapter = pst_provider_find(pst_view_str(c->api));
     if (!adapter) {
         pst_log(PST_LOG_WARN, "provider.unknown_api", "provider=%s api=%s", c->name, c->api);
@@ -598,13 +637,14 @@ static bool plan_provider(pst_http_t *http, const pst_config_provider_t *c, plan
     *ret = (plan_t){.provider = c, .adapter = adapter};
     if (adapter->internal)
         return true;
-    if (pst_config_key(c, &key, &eb)) {
+    secrets_t s = {0};
+    pst_err_t e = resolve(c, &s, &eb);
+    if (e)
         pst_log(PST_LOG_WARN, "provider.no_key", "provider=%s why=\"%s\"", c->name, eb.text);
-        return false;
-    }
-    ret->target = pst_http_target_new(http, c->base_url, c->ca_file, adapter->auth, &key, c->timeout);
-    pst_secret_release(&key);
-    return true;
+    else
+        ret->target = make_target(http, c, adapter->auth, &s);
+    release(&s);
+    return !e;
 }
 
 static bool chosen(const pst_pool_choice_t *choice, const char *name)

@@ -122,7 +122,8 @@ static uint32_t guess_flags(const merge_t *m, const pst_config_provider_t *p)
     }
     if (strcmp(p->api, "openai") != 0)
         return 0;
-    return PST_CONFIG_OPT_MAX_TOKENS | PST_CONFIG_OPT_NO_DEVELOPER | PST_CONFIG_OPT_NO_STORE;
+    return PST_CONFIG_OPT_MAX_TOKENS | PST_CONFIG_OPT_NO_DEVELOPER | PST_CONFIG_OPT_NO_STORE |
+           PST_CONFIG_OPT_NO_RESPONSES;
 }
 
 /* What only makes sense when all of an entry's keys are known. */

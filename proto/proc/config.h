@@ -38,12 +38,22 @@ typedef struct pst_price { /* USD per million tokens, except request: USD a call
     double input, output, cached, request; /* cached is input where it was not given */
 } pst_price_t;
 
+#define PST_CONFIG_HEADERS_MAX 16
+
+typedef struct pst_config_header {
+    const char *name;
+    const char *value_ref; /* as key_ref */
+} pst_config_header_t;
+
 typedef struct pst_config_provider {
     const char *name;
     const char *api;       /* wire protocol: an adapter's name */
     const char *base_url;  /* no trailing slash; anthropic: ends in /v1, gemini: in /v1beta; echo: "" */
     const char *key_ref;   /* "${VAR}", "file:/path", a literal, or NULL where none is needed */
     const char *ca_file;   /* trusted certificates; NULL: the system's */
+    const char *proxy_ref; /* as key_ref, of a URL; "": none; NULL: the one the environment names */
+    const pst_config_header_t *headers; /* of every request */
+    uint32_t headers_n;
     const char *data_policy; /* NULL or "deny" where the provider trains on nothing */
     pst_limits_t limits;   /* the whole account */
     pst_ns_t timeout;      /* a whole call */
@@ -128,6 +138,8 @@ typedef struct pst_secret {
 PST_MUSTCHECK pst_err_t pst_config_key(const pst_config_provider_t *p, pst_secret_t *ret, pst_errbuf_t *eb);
 /* The same for any reference; `what` names it in eb ("gateway.api_keys[0]"). */
 PST_MUSTCHECK pst_err_t pst_config_secret(const char *ref, const char *what, pst_secret_t *ret, pst_errbuf_t *eb);
+/* A header's value, which may have blanks. */
+PST_MUSTCHECK pst_err_t pst_config_header(const pst_config_header_t *h, pst_secret_t *ret, pst_errbuf_t *eb);
 void pst_secret_release(pst_secret_t *s);
 
 /* Every key there is, a line each: path, type and bounds, what it is for. */

@@ -146,14 +146,16 @@ const char *pst_config_getenv(const char *ref)
     return value && *value ? value : NULL;
 }
 
-static pst_err_t keep(const char *text, size_t n, const char *what, pst_secret_t *ret,
+/* least: the first character it may have; keys have no blanks. */
+static pst_err_t keep(const char *text, size_t n, unsigned char least, const char *what, pst_secret_t *ret,
                       pst_errbuf_t *eb)
 {
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c <= 0x20 || c >= 0x7f)
+        if (c < least || c >= 0x7f)
             return pst_errf(eb, PST_E_CONFIG,
-                            "%s has a blank or a character that no key has: check its source",
+                            least > ' ' ? "%s has a blank or a character that no key has: check its source"
+                                        : "%s has a character that no header has: check its source",
                             what);
     }
     char *copy = pst_alloc(n + 1);
@@ -163,7 +165,7 @@ static pst_err_t keep(const char *text, size_t n, const char *what, pst_secret_t
     return PST_OK;
 }
 
-static pst_err_t from_file(const char *path, const char *what, pst_secret_t *ret, pst_errbuf_t *eb)
+static pst_err_t from_file(const char *path, unsigned char least, const char *what, pst_secret_t *ret, pst_errbuf_t *eb)
 {
     char text[KEY_BYTES_MAX + 1];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -182,12 +184,12 @@ static pst_err_t from_file(const char *path, const char *what, pst_secret_t *ret
         e = pst_errf(eb, PST_E_CONFIG, "%s: %s is %s: put the key alone into it", what, path,
                      n ? "longer than a key" : "empty");
     else
-        e = keep(text, n, what, ret, eb);
+        e = keep(text, n, least, what, ret, eb);
     explicit_bzero(text, sizeof text);
     return e;
 }
 
-pst_err_t pst_config_secret(const char *ref, const char *what, pst_secret_t *ret, pst_errbuf_t *eb)
+static pst_err_t resolve(const char *ref, unsigned char least, const char *what, pst_secret_t *ret, pst_errbuf_t *eb)
 {
     if (!ref) {
         ret->text = NULL;
@@ -199,11 +201,21 @@ pst_err_t pst_config_secret(const char *ref, const char *what, pst_secret_t *ret
             return pst_errf(eb, PST_E_CONFIG,
                             "%s: the environment variable %.*s is not set: export it", what,
                             (int)strlen(ref) - 3, ref + 2);
-        return keep(value, strlen(value), what, ret, eb);
+        return keep(value, strlen(value), least, what, ret, eb);
     }
     if (strncmp(ref, "file:", 5) == 0)
-        return from_file(ref + 5, what, ret, eb);
-    return keep(ref, strlen(ref), what, ret, eb);
+        return from_file(ref + 5, least, what, ret, eb);
+    return keep(ref, strlen(ref), least, what, ret, eb);
+}
+
+pst_err_t pst_config_secret(const char *ref, const char *what, pst_secret_t *ret, pst_errbuf_t *eb)
+{
+    return resolve(ref, ' ' + 1, what, ret, eb);
+}
+
+pst_err_t pst_config_header(const pst_config_header_t *h, pst_secret_t *ret, pst_errbuf_t *eb)
+{
+    return resolve(h->value_ref, ' ', h->name, ret, eb);
 }
 
 pst_err_t pst_config_key(const pst_config_provider_t *p, pst_secret_t *ret, pst_errbuf_t *eb)

@@ -385,6 +385,35 @@ static void read_options(pst_reader_t *r, const entry_t *k, const pst_yaml_t *v,
     memcpy((char *)into + k->offset, &bits, sizeof bits);
 }
 
+static void read_headers(pst_reader_t *r, const entry_t *k, const pst_yaml_t *v, void *into)
+{
+    (void)k;
+    pst_config_provider_t *p = into;
+    if (v->kind != PST_YAML_MAP) {
+        pst_reader_fail(r, v, "%s is no map: write it as { X-Title: batches }", r->path);
+        return;
+    }
+    pst_config_header_t *list = pst_arena_get(r->strings, PST_CONFIG_HEADERS_MAX * sizeof *list);
+    PST_ASSERT(list);
+    uint32_t n = 0;
+    for (const pst_yaml_t *name = v->first; name && pst_reader_visit(r, name); name = name->next->next) {
+        const pst_yaml_t *value = pst_yaml_deref(name->next);
+        const pst_view_t *text = scalar(r, value, "a header's value, ${VARIABLE} or file:/path");
+        const char *advice = pst_value_header_name(name->text);
+        if (advice)
+            fail_value(r, name, false, advice);
+        else if (text && (advice = pst_value_header(*text)) != NULL)
+            fail_value(r, value, true, advice);
+        else if (n == PST_CONFIG_HEADERS_MAX) {
+            pst_reader_fail(r, name, "%s has more than %d headers: leave some out", r->path, PST_CONFIG_HEADERS_MAX);
+            break;
+        } else if (text)
+            list[n++] = (pst_config_header_t){pst_reader_keep(r, name->text), pst_reader_keep(r, *text)};
+    }
+    p->headers = list;
+    p->headers_n = n;
+}
+
 static const char *const parameter_words[] = {
 #define X(name, bit, text) text,
     PST_PARAM_LIST(X)
@@ -612,6 +641,11 @@ static const entry_t provider_keys[] = {
      .secret = true, .help = "resolved by workers alone; \"\" for none"},
     {.name = "ca_file", TEXT(pst_config_provider_t, ca_file, "a file", pst_value_path),
      .help = "certificates trusted instead of the system's, in PEM: a company's own, or a server's"},
+    {.name = "proxy", TEXT(pst_config_provider_t, proxy_ref, "a URL", pst_value_proxy), .secret = true,
+     .help = "http://[USER:PASSWORD@]HOST:PORT, https://…, socks5h://… or ${VARIABLE}; \"\" for none; default: what "
+             "https_proxy, http_proxy, all_proxy and no_proxy of the worker's environment say"},
+    {.name = "headers", .read = read_headers, .type = "a map", .secret = true,
+     .help = "of every request, such as { OpenAI-Organization: org-1 }; values may be ${VARIABLE} or file:/path"},
     {.name = "limits", MAP(pst_config_provider_t, limits, limits_section), .help = "of the whole account"},
     {.name = "timeout", DURATION(pst_config_provider_t, timeout, PST_SEC, 86400 * PST_SEC),
      .help = "of a whole call; default 10m"},

@@ -223,6 +223,48 @@ const char *pst_value_http_url(pst_view_t v)
     return NULL;
 }
 
+const char *pst_value_proxy(pst_view_t v)
+{
+    static const char advice[] = "write http://[USER:PASSWORD@]HOST:PORT, https://…, socks5h://…, ${VARIABLE} or \"\" for none";
+    static const char *const schemes[] = {"http://", "https://", "socks4://", "socks4a://", "socks5://", "socks5h://"};
+    if (v.n == 0 || (begins(v, "${") && pst_value_variable(v).n))
+        return NULL;
+    for (size_t i = 0; i < PST_COUNT(schemes); i++) {
+        size_t n = strlen(schemes[i]);
+        if (begins(v, schemes[i]))
+            return v.n > n && v.n <= 1024 && no_blanks(v) ? NULL : advice;
+    }
+    return advice;
+}
+
+/* RFC 9110's tokens. */
+static bool is_token(pst_view_t v)
+{
+    for (size_t i = 0; i < v.n; i++) {
+        unsigned char x = (unsigned char)v.p[i];
+        bool alnum = (x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9');
+        if (!alnum && (x == 0 || !strchr("!#$%&'*+-.^_`|~", x)))
+            return false;
+    }
+    return v.n > 0 && v.n <= 128;
+}
+
+const char *pst_value_header_name(pst_view_t v)
+{
+    static const char *const ours[] = {"Host", "Content-Type", "Content-Length", "Transfer-Encoding", "Connection",
+                                       "Expect", "Accept-Encoding", "User-Agent", "TE", "Upgrade"};
+    static const char *const keys[] = {"Authorization", "x-api-key", "x-goog-api-key", "api-key"};
+    if (!is_token(v))
+        return "a header's name has letters, digits and -";
+    for (size_t i = 0; i < PST_COUNT(ours); i++)
+        if (v.n == strlen(ours[i]) && strncasecmp(v.p, ours[i], v.n) == 0)
+            return "this header is made for each request: leave it out";
+    for (size_t i = 0; i < PST_COUNT(keys); i++)
+        if (v.n == strlen(keys[i]) && strncasecmp(v.p, keys[i], v.n) == 0)
+            return "put the key into api_key";
+    return NULL;
+}
+
 const char *pst_value_redis_url(pst_view_t v)
 {
     static const char advice[] =
@@ -304,15 +346,29 @@ pst_view_t pst_value_variable(pst_view_t v)
     return name;
 }
 
-const char *pst_value_secret(pst_view_t v)
+/* Of what is a reference, or begins like one. */
+static const char *check_reference(pst_view_t v)
 {
-    if (v.n > 4096 || !no_blanks(v))
-        return "a key has no blanks and at most 4096 bytes: write ${VARIABLE} or file:/path";
     if (v.n && v.p[0] == '$' && pst_value_variable(v).n == 0)
         return "write ${VARIABLE} with letters, digits and _";
     if (begins(v, "file:") && (v.n < 7 || v.p[5] != '/'))
         return "write file: and an absolute path, such as file:/run/secrets/openai";
     return NULL;
+}
+
+const char *pst_value_secret(pst_view_t v)
+{
+    if (v.n > 4096 || !no_blanks(v))
+        return "a key has no blanks and at most 4096 bytes: write ${VARIABLE} or file:/path";
+    return check_reference(v);
+}
+
+const char *pst_value_header(pst_view_t v)
+{
+    bool fits = v.n <= 4096 && (v.n == 0 || (v.p[0] != ' ' && v.p[v.n - 1] != ' '));
+    for (size_t i = 0; i < v.n; i++)
+        fits = fits && (unsigned char)v.p[i] >= 0x20 && (unsigned char)v.p[i] < 0x7f;
+    return fits ? check_reference(v) : "a header's value is printable ASCII, without blanks around it, at most 4096 bytes";
 }
 
 static void print_unit(uint64_t n, const unit_t *units, char out[32])

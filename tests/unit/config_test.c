@@ -175,6 +175,8 @@ static void every_key_arrives(void **state)
                            "    api_key: ${MY_KEY}\n"
                            "    limits: { rpm: 1, tpm: 2, itpm: 3, otpm: 4, rpd: 5, concurrency: 6 }\n"
                            "    ca_file: /etc/ssl/mine.pem\n"
+                           "    proxy: socks5h://u:p@gate:1080\n"
+                           "    headers: { X-Title: My batches, OpenAI-Organization: \"${ORG}\" }\n"
                            "    timeout: 90s\n"
                            "    options: [max_completion_tokens, no_store]\n"
                            "    data_collection: deny\n"
@@ -204,6 +206,11 @@ static void every_key_arrives(void **state)
     assert_string_equal(p->base_url, "http://[fd00::1]:8000/v1");
     assert_string_equal(p->key_ref, "${MY_KEY}");
     assert_string_equal(p->ca_file, "/etc/ssl/mine.pem");
+    assert_string_equal(p->proxy_ref, "socks5h://u:p@gate:1080");
+    assert_int_equal(p->headers_n, 2);
+    assert_string_equal(p->headers[0].name, "X-Title");
+    assert_string_equal(p->headers[0].value_ref, "My batches");
+    assert_string_equal(p->headers[1].value_ref, "${ORG}");
     assert_string_equal(p->data_policy, "deny");
     assert_true(p->zdr);
     assert_true(p->timeout == 90 * PST_SEC);
@@ -212,6 +219,8 @@ static void every_key_arrives(void **state)
                          10000 * p->limits.rpd + 100000 * p->limits.concurrency,
                      654321);
     p = provider(c, "dry");
+    assert_null(p->proxy_ref);
+    assert_int_equal(p->headers_n, 0);
     assert_true(p->echo_delay == 500 * PST_MS);
     assert_int_equal(p->echo_bytes, 2048);
     assert_string_equal(p->base_url, "");
@@ -305,7 +314,8 @@ static void an_unknown_host_is_treated_with_care(void **state)
                            "  d: { api: anthropic, base_url: \"http://h\", data_collection: allow }\n"
                            "  openai: { api: echo }\n");
     assert_int_equal(provider(c, "a")->flags,
-                     PST_CONFIG_OPT_MAX_TOKENS | PST_CONFIG_OPT_NO_DEVELOPER | PST_CONFIG_OPT_NO_STORE);
+                     PST_CONFIG_OPT_MAX_TOKENS | PST_CONFIG_OPT_NO_DEVELOPER | PST_CONFIG_OPT_NO_STORE |
+                         PST_CONFIG_OPT_NO_RESPONSES);
     assert_int_equal(provider(c, "b")->flags, PST_CONFIG_OPT_MAX_COMPLETION_TOKENS);
     assert_null(provider(c, "b")->key_ref);
     assert_int_equal(provider(c, "c")->flags, 0);
@@ -351,7 +361,7 @@ static void unknown_keys(void **state)
         "p.yaml:3:24: unknown key `concurency` in providers.openai.limits: did you mean `concurrency`?\n"
         "p.yaml:4:5: unknown key `baseurl` in providers.openai: did you mean `base_url`?\n"
         "p.yaml:5:5: unknown key `frobnicate` in providers.openai: remove it; known are api, base_url, api_key, "
-        "ca_file, limits, timeout, options, data_collection, zdr, delay, answer_bytes\n");
+        "ca_file, proxy, headers, limits, timeout, options, data_collection, zdr, delay, answer_bytes\n");
 }
 
 static void values_out_of_bounds(void **state)
@@ -485,7 +495,10 @@ static void secrets_are_never_shown(void **state)
         "providers:\n"
         "  openai: { api_key: \"hunter 2\" }\n"
         "  anthropic: { api_key: $HUNTER2 }\n"
-        "  openrouter: { api_key: file:hunter2 }\n",
+        "  openrouter: { api_key: file:hunter2 }\n"
+        "  a: { api: openai, base_url: \"http://h\", proxy: \"ftp://u:hunter2@h\",\n"
+        "    headers: { X-A: \"${hunter2\", Authorization: hunter2, Expect: x, \"a b\": c } }\n"
+        "  b: { api: openai, base_url: \"http://h\", headers: [] }\n",
         "p.yaml:1:15: redis.url is not right: TLS to Redis is not in this build yet: use a tunnel (stunnel, a mesh) "
         "and redis://\n"
         "p.yaml:2:23: gateway.api_keys is not right: a key has no blanks and at most 4096 bytes: write ${VARIABLE} or "
@@ -495,7 +508,14 @@ static void secrets_are_never_shown(void **state)
         "${VARIABLE} or file:/path\n"
         "p.yaml:5:25: providers.anthropic.api_key is not right: write ${VARIABLE} with letters, digits and _\n"
         "p.yaml:6:26: providers.openrouter.api_key is not right: write file: and an absolute path, such as "
-        "file:/run/secrets/openai\n");
+        "file:/run/secrets/openai\n"
+        "p.yaml:7:50: providers.a.proxy is not right: write http://[USER:PASSWORD@]HOST:PORT, https://…, socks5h://…, "
+        "${VARIABLE} or \"\" for none\n"
+        "p.yaml:8:21: providers.a.headers is not right: write ${VARIABLE} with letters, digits and _\n"
+        "p.yaml:8:34: providers.a.headers is `Authorization`: put the key into api_key\n"
+        "p.yaml:8:58: providers.a.headers is `Expect`: this header is made for each request: leave it out\n"
+        "p.yaml:8:69: providers.a.headers is `a b`: a header's name has letters, digits and -\n"
+        "p.yaml:9:52: providers.b.headers is no map: write it as { X-Title: batches }\n");
 }
 
 static void text_that_is_no_config(void **state)

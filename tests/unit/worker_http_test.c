@@ -157,17 +157,25 @@ static pst_ns_t on_turn(void *arg, pst_ns_t now)
     return pst_ns_min(pst_http_due(c->http), now + 10 * PST_MS);
 }
 
+static void client_start_at(client_t *c, const pst_http_target_opts_t *o)
+{
+    c->loop = pst_loop_new();
+    c->http = pst_http_new(c->loop);
+    c->target = pst_http_target_new(c->http, o);
+    pst_loop_prepare(c->loop, on_turn, c);
+}
+
 static void client_start(client_t *c, uint16_t port, bool through_curl, pst_ns_t timeout)
 {
     char url[64];
     char key_text[] = "k-1";
     pst_secret_t key = {key_text};
+    static const pst_http_header_t title = {PST_VIEW_LIT("X-Title"), PST_VIEW_LIT("My batches")};
     /* What h1.h does not know goes through curl. */
     snprintf(url, sizeof url, "http://%s127.0.0.1:%u/v1", through_curl ? "user@" : "", port);
-    c->loop = pst_loop_new();
-    c->http = pst_http_new(c->loop);
-    c->target = pst_http_target_new(c->http, url, NULL, PST_AUTH_X_API_KEY, &key, timeout);
-    pst_loop_prepare(c->loop, on_turn, c);
+    pst_http_target_opts_t o = {.base_url = url, .auth = PST_AUTH_X_API_KEY, .key = &key, .timeout = timeout,
+                                .header = &title, .headers = 1};
+    client_start_at(c, &o);
 }
 
 static void client_stop(client_t *c)
@@ -244,6 +252,7 @@ static void one_call(bool through_curl)
     has(&s, 0, "\r\nContent-Length: 7\r\n");
     has(&s, 0, "\r\nx-api-key: k-1\r\n");
     has(&s, 0, "\r\nUser-Agent: penstock/");
+    has(&s, 0, "\r\nX-Title: My batches\r\n");
     has(&s, 0, "\r\n\r\n{\"a\":1}");
     assert_null(strcasestr(s.request[0], "expect:"));
     assert_null(strcasestr(s.request[0], "accept-encoding:"));
@@ -255,6 +264,39 @@ static void a_request_is_what_was_asked_for(void **state)
     (void)state;
     one_call(false);
     one_call(true);
+}
+
+/* proxy, environment: made of the server's port.  The request line that comes. */
+static void call_by_proxy(const char *base_url, const char *proxy, const char *environment, const char *line)
+{
+    static const char *const does[] = {"aw"};
+    server_t s = {.does = does, .answer = answers, .connections = 1};
+    client_t c = {0};
+    char url[128], proxy_url[128], env_url[128];
+    server_start(&s);
+    snprintf(url, sizeof url, base_url, s.port);
+    snprintf(proxy_url, sizeof proxy_url, proxy ? proxy : "", s.port);
+    snprintf(env_url, sizeof env_url, environment, s.port);
+    setenv("http_proxy", env_url, 1);
+    pst_http_target_opts_t o = {.base_url = url, .proxy = proxy ? proxy_url : NULL, .timeout = 60 * PST_SEC};
+    client_start_at(&c, &o);
+    call(&c, &small);
+    client_stop(&c);
+    unsetenv("http_proxy");
+    server_join(&s);
+    assert_int_equal(c.status, 200);
+    assert_memory_equal(s.request[0], line, strlen(line));
+    server_release(&s);
+}
+
+static void a_proxy_is_the_providers_own_or_the_environments(void **state)
+{
+    (void)state;
+    static const char far[] = "http://model.invalid:8000/v1", by_proxy[] = "POST http://model.invalid:8000/v1/chat HTTP/1.1\r\n";
+    call_by_proxy(far, "http://127.0.0.1:%u", "", by_proxy);
+    call_by_proxy(far, "http://127.0.0.1:%u", "http://127.0.0.1:9", by_proxy);
+    call_by_proxy(far, NULL, "http://127.0.0.1:%u", by_proxy);
+    call_by_proxy("http://127.0.0.1:%u/v1", "", "http://127.0.0.1:9", "POST /v1/chat HTTP/1.1\r\n");
 }
 
 static void long_body(bool through_curl)
@@ -613,6 +655,7 @@ static void calls_outlive_their_target(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_request_is_what_was_asked_for),
+    cmocka_unit_test(a_proxy_is_the_providers_own_or_the_environments),
     cmocka_unit_test(a_body_in_pieces_arrives_whole),
     cmocka_unit_test(what_cannot_be_sent_is_refused),
     cmocka_unit_test(connections_are_kept),

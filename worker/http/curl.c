@@ -63,6 +63,7 @@ struct pst_curl_site {
     uint32_t refs;
     char *base_url;
     char *ca_file;              /* NULL: those of the environment, or the system's */
+    char *proxy;                /* "": none; NULL: what the environment says */
     bool tls;
     bool asked, http1;          /* known whether it takes HTTP/1.1, and so */
     unsigned calls;             /* in flight */
@@ -99,16 +100,21 @@ static void add_header(struct curl_slist **list, const char *line)
     *list = more;
 }
 
-pst_curl_site_t *pst_curl_site_new(const char *base_url, const char *ca_file, char *const *line, unsigned lines,
-                                   pst_ns_t timeout)
+static char *copied(const char *text)
+{
+    return text ? pst_strdup_view(pst_view_str(text)) : NULL;
+}
+
+pst_curl_site_t *pst_curl_site_new(const pst_http_target_opts_t *o, char *const *line, unsigned lines)
 {
     pst_curl_site_t *s = pst_calloc(1, sizeof *s);
     s->refs = 1;
-    s->base_url = pst_strdup_view(pst_view_str(base_url));
-    s->ca_file = ca_file ? pst_strdup_view(pst_view_str(ca_file)) : NULL;
-    s->tls = strncasecmp(base_url, "https:", 6) == 0;
+    s->base_url = copied(o->base_url);
+    s->ca_file = copied(o->ca_file);
+    s->proxy = copied(o->proxy);
+    s->tls = strncasecmp(o->base_url, "https:", 6) == 0;
     s->asked = s->http1 = !s->tls;
-    s->timeout_ms = (long)PST_MIN(PST_MAX(timeout / PST_MS, (pst_ns_t)1), (pst_ns_t)INT32_MAX);
+    s->timeout_ms = (long)PST_MIN(PST_MAX(o->timeout / PST_MS, (pst_ns_t)1), (pst_ns_t)INT32_MAX);
     for (unsigned i = 0; i < lines; i++)
         add_header(&s->headers, line[i]);
     /* A name without a value is not sent, and keeps curl from sending its own: Expect would ask for "100
@@ -134,6 +140,9 @@ void pst_curl_site_unref(pst_curl_site_t **s)
     curl_slist_free_all(x->headers);
     free(x->base_url);
     free(x->ca_file);
+    if (x->proxy)
+        explicit_bzero(x->proxy, strlen(x->proxy)); /* it may have a password */
+    free(x->proxy);
     free(x);
 }
 
@@ -298,8 +307,6 @@ static void set_options(pst_curl_t *p, call_t *c)
     curl_easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c->easy, CURLOPT_ACCEPT_ENCODING, ""); /* what comes packed all the same is unpacked */
     curl_easy_setopt(c->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    if (!p->proxied)
-        curl_easy_setopt(c->easy, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, c);
     curl_easy_setopt(c->easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -659,10 +666,18 @@ static void set_manner(call_t *c, bool http2, long timeout_ms, bool connect_only
     curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, connect_only ? CONNECTION_BUFFER_BYTES : CURL_MAX_WRITE_SIZE + 0L);
 }
 
+/* Without one of the site's own curl asks the environment, five times a call: not where that has been found to name none. */
+static void set_proxy(const pst_curl_t *p, call_t *c, const pst_curl_site_t *s)
+{
+    curl_easy_setopt(c->easy, CURLOPT_PROXY, s->proxy);
+    curl_easy_setopt(c->easy, CURLOPT_NOPROXY, s->proxy ? "" : p->proxied ? NULL : "*");
+}
+
 static void set_site(const pst_curl_t *p, call_t *c, pst_curl_site_t *s)
 {
     c->site = pst_curl_site_ref(s);
     s->calls++;
+    set_proxy(p, c, s);
     curl_easy_setopt(c->easy, CURLOPT_VERBOSE, s->asked ? 0L : 1L);
     curl_easy_setopt(c->easy, CURLOPT_DEBUGFUNCTION, s->asked ? NULL : on_debug);
     if (s->tls)

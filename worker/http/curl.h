@@ -27,9 +27,8 @@ pst_ns_t pst_curl_due(const pst_curl_t *p);
 /* The environment names a proxy, which curl knows how to use. */
 bool pst_curl_proxied(const pst_curl_t *p);
 
-/* A server.  ca_file: as pst_http_target_new.  line: header lines of every request; copied, and wiped at the end. */
-pst_curl_site_t *pst_curl_site_new(const char *base_url, const char *ca_file, char *const *line, unsigned lines,
-                                   pst_ns_t timeout);
+/* A server.  line: header lines of every request; copied, and wiped at the end. */
+pst_curl_site_t *pst_curl_site_new(const pst_http_target_opts_t *o, char *const *line, unsigned lines);
 pst_curl_site_t *pst_curl_site_ref(pst_curl_site_t *s);
 void pst_curl_site_unref(pst_curl_site_t **s); /* NULL-safe; calls there still are go on */
 /* It takes HTTP/1.1: without TLS from the start, with TLS where a call came to speak it. */

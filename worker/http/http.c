@@ -5,7 +5,7 @@
 #include "base/buf.h"
 #include "http/h1.h"
 
-#define LINES_MAX 3
+#define LINES_MAX (3 + PST_HTTP_TARGET_HEADERS_MAX)
 
 struct pst_http {
     pst_curl_t *curl;
@@ -34,25 +34,30 @@ static const char *auth_header(pst_auth_t auth)
     return NULL;
 }
 
-static char *join(const char *a, const char *b)
+static char *join(pst_view_t a, const char *between, pst_view_t b)
 {
-    size_t n = strlen(a), m = strlen(b);
-    char *p = pst_alloc(n + m + 1);
-    memcpy(p, a, n);
-    memcpy(p + n, b, m + 1);
+    size_t n = strlen(between);
+    char *p = pst_alloc(a.n + n + b.n + 1);
+    memcpy(p, a.p, a.n);
+    memcpy(p + a.n, between, n);
+    memcpy(p + a.n + n, b.p ? b.p : "", b.n);
+    p[a.n + n + b.n] = '\0';
     return p;
 }
 
 /* Lines of every request. */
-static unsigned make_lines(pst_auth_t auth, const pst_secret_t *key, char *ret[LINES_MAX])
+static unsigned make_lines(const pst_http_target_opts_t *o, char *ret[LINES_MAX])
 {
-    const char *before = auth_header(auth);
-    ret[0] = join("Content-Type: application/json", "");
-    ret[1] = join("User-Agent: penstock/", PST_VERSION);
-    if (!before || !key || !key->text)
-        return 2;
-    ret[2] = join(before, key->text);
-    return 3;
+    const char *before = auth_header(o->auth);
+    unsigned n = 0;
+    PST_ASSERT(o->headers <= PST_HTTP_TARGET_HEADERS_MAX);
+    ret[n++] = join(PST_VIEW_LIT("Content-Type: application/json"), "", pst_view(NULL, 0));
+    ret[n++] = join(PST_VIEW_LIT("User-Agent: penstock/"), "", pst_view_str(PST_VERSION));
+    if (before && o->key && o->key->text)
+        ret[n++] = join(pst_view_str(before), "", pst_view_str(o->key->text));
+    for (unsigned i = 0; i < o->headers; i++)
+        ret[n++] = join(o->header[i].name, ": ", o->header[i].value);
+    return n;
 }
 
 static char *url_part(CURLU *u, CURLUPart part)
@@ -122,17 +127,21 @@ static bool is_simple(CURLU *u)
     return simple;
 }
 
-pst_http_target_t *pst_http_target_new(pst_http_t *h, const char *base_url, const char *ca_file, pst_auth_t auth,
-                                       const pst_secret_t *key, pst_ns_t timeout)
+static bool goes_through_proxy(const pst_http_t *h, const pst_http_target_opts_t *o)
+{
+    return o->proxy ? *o->proxy != '\0' : pst_curl_proxied(h->curl);
+}
+
+pst_http_target_t *pst_http_target_new(pst_http_t *h, const pst_http_target_opts_t *o)
 {
     char *line[LINES_MAX];
-    unsigned lines = make_lines(auth, key, line);
+    unsigned lines = make_lines(o, line);
     pst_http_target_t *t = pst_calloc(1, sizeof *t);
-    t->curl = pst_curl_site_new(base_url, ca_file, line, lines, timeout);
+    t->curl = pst_curl_site_new(o, line, lines);
     CURLU *u = curl_url();
     PST_ASSERT(u);
-    if (!pst_curl_proxied(h->curl) && !curl_url_set(u, CURLUPART_URL, base_url, 0) && is_simple(u))
-        t->h1 = h1_site(h->h1, u, t->curl, line, lines, timeout);
+    if (!goes_through_proxy(h, o) && !curl_url_set(u, CURLUPART_URL, o->base_url, 0) && is_simple(u))
+        t->h1 = h1_site(h->h1, u, t->curl, line, lines, o->timeout);
     curl_url_cleanup(u);
     for (unsigned i = 0; i < lines; i++) {
         explicit_bzero(line[i], strlen(line[i]));

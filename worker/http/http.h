@@ -27,10 +27,21 @@ void pst_http_step(pst_http_t *h, pst_ns_t now);
 /* When pst_http_step is wanted next; a call just started wants it at once. */
 pst_ns_t pst_http_due(const pst_http_t *h);
 
-/* ca_file: NULL for the certificates that $SSL_CERT_FILE names, or the system's.  key: copied, may be NULL with
- * PST_AUTH_NONE. */
-pst_http_target_t *pst_http_target_new(pst_http_t *h, const char *base_url, const char *ca_file, pst_auth_t auth,
-                                       const pst_secret_t *key, pst_ns_t timeout);
+typedef struct pst_http_target_opts {
+    const char *base_url;
+    const char *ca_file;      /* NULL: the certificates that $SSL_CERT_FILE names, or the system's */
+    const char *proxy;        /* a URL; "": none; NULL: the one the environment names */
+    pst_auth_t auth;
+    const pst_secret_t *key;  /* may be NULL with PST_AUTH_NONE */
+    const pst_http_header_t *header; /* of every request, beside those of the protocol; no control characters */
+    unsigned headers;
+    pst_ns_t timeout;
+} pst_http_target_opts_t;
+
+#define PST_HTTP_TARGET_HEADERS_MAX 16
+
+/* Copies all of it. */
+pst_http_target_t *pst_http_target_new(pst_http_t *h, const pst_http_target_opts_t *o);
 /* NULL-safe; calls there still are go on, and the last of them wipes the key. */
 void pst_http_target_destroy(pst_http_target_t **t);
 
