@@ -24,6 +24,7 @@ typedef struct pst_cli_args {
     const char *data;                                     /* up */
     const char *output, *name, *priority, *window, *max_cost, *key, *model, *tenant; /* submit */
     const char *limit, *after;                            /* list */
+    const char *system, *max_tokens, *timeout;            /* try */
     bool wait, skip_invalid, json, follow, in_order, errors;
     const char *operand[2];
     int operands;
@@ -31,6 +32,7 @@ typedef struct pst_cli_args {
 
 /* One a command: its exit code. */
 int pst_cli_up(const pst_cli_args_t *a);
+int pst_cli_try(const pst_cli_args_t *a);
 int pst_cli_submit(const pst_cli_args_t *a);
 int pst_cli_status(const pst_cli_args_t *a);
 int pst_cli_list(const pst_cli_args_t *a);

@@ -6,7 +6,8 @@
 /* Every option of every command. */
 typedef enum option_id {
     O_BROKER, O_CONFIG, O_DATA, O_WAIT, O_OUTPUT, O_NAME, O_PRIORITY, O_WINDOW, O_MAX_COST, O_KEY, O_MODEL,
-    O_TENANT, O_SKIP_INVALID, O_JSON, O_FOLLOW, O_IN_ORDER, O_ERRORS, O_LIMIT, O_AFTER, O_COUNT,
+    O_TENANT, O_SKIP_INVALID, O_JSON, O_FOLLOW, O_IN_ORDER, O_ERRORS, O_LIMIT, O_AFTER, O_SYSTEM, O_MAX_TOKENS, O_TIMEOUT,
+    O_COUNT,
 } option_id_t;
 
 typedef struct option {
@@ -43,6 +44,9 @@ static const option_t options[O_COUNT] = {
     [O_ERRORS] = {"--errors", NULL, "only those that did not complete", AT(errors)},
     [O_LIMIT] = {"--limit", "N", "how many, 1 to 100 (else 20)", AT(limit)},
     [O_AFTER] = {"--after", "ID", "those older than this one", AT(after)},
+    [O_SYSTEM] = {"--system", "TEXT", "a system prompt before it", AT(system)},
+    [O_MAX_TOKENS] = {"--max-tokens", "N", "no longer answer than that", AT(max_tokens)},
+    [O_TIMEOUT] = {"--timeout", "SPAN", "cancel it if there is no answer within 30s, 10m … (else 2m)", AT(timeout)},
 };
 
 #define OPTIONS_MAX 16
@@ -64,6 +68,12 @@ static const command_t commands[] = {
      .summary = "run a whole cluster on this machine, in the foreground",
      .examples = "  penstock up\n"
                  "  penstock up --data /srv/penstock --config /etc/penstock.yaml\n"},
+    {.name = "try", .operands = "MODEL [PROMPT|-]", .operands_min = 1, .operands_max = 2, .run = pst_cli_try,
+     .options = {O_SYSTEM, O_MAX_TOKENS, O_TIMEOUT, O_TENANT, O_JSON},
+     .summary = "one request at once: the answer on stdout, its attempts, tokens and cost on stderr",
+     .examples = "  penstock try openai/gpt-4.1-mini \"Say hi\"\n"
+                 "  penstock try anthropic/claude-sonnet-4.5 --system \"Answer in French.\" --max-tokens 200 < prompt.txt\n"
+                 "  penstock try openai/gpt-4.1-mini \"Say hi\" --json\n"},
     {.name = "submit", .operands = "FILE|-", .operands_min = 1, .operands_max = 1, .run = pst_cli_submit,
      .options = {O_WAIT, O_OUTPUT, O_NAME, O_PRIORITY, O_WINDOW, O_MAX_COST, O_KEY, O_MODEL, O_TENANT,
                  O_SKIP_INVALID},
