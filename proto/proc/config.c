@@ -104,6 +104,8 @@ static const char *base_url(pst_reader_t *r, const char *url, const char *api)
     if (strcmp(api, "gemini") == 0 && !ends(kept, "/v1beta") && !ends(kept, "/v1") &&
         !ends(kept, "/v1alpha"))
         version = "/v1beta";
+    if (strcmp(api, "cohere") == 0 && !ends(kept, "/v2"))
+        version = "/v2";
     char whole[1100];
     int wrote = snprintf(whole, sizeof whole, "%s%s", kept, version);
     return pst_reader_keep(r, pst_view(whole, (size_t)wrote));

@@ -48,7 +48,7 @@ typedef struct pst_config_header {
 typedef struct pst_config_provider {
     const char *name;
     const char *api;       /* wire protocol: an adapter's name */
-    const char *base_url;  /* no trailing slash; anthropic: ends in /v1, gemini: in /v1beta; echo: "" */
+    const char *base_url;  /* no trailing slash; anthropic: ends in /v1, gemini: in /v1beta, cohere: in /v2; echo: "" */
     const char *key_ref;   /* "${VAR}", "file:/path", a literal, or NULL where none is needed */
     const char *ca_file;   /* trusted certificates; NULL: the system's */
     const char *proxy_ref; /* as key_ref, of a URL; "": none; NULL: the one the environment names */

@@ -141,7 +141,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *line = size > 4 ? memchr(text + 4, '\n', size - 4) : NULL;
     if (!line)
         return 0;
-    const pst_provider_t *p = pst_provider_at((unsigned)(text[0] & 3));
+    const pst_provider_t *p = pst_provider_at((unsigned)(text[0] & 7));
     pst_task_t task = {
         .url = (pst_url_t)(text[1] & 3),
         .endpoint = {.model = PST_VIEW_LIT("some/model"), .flags = (uint32_t)text[2] & 63},
@@ -149,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .wall_s = 1700000000,
     };
     size_t at = (size_t)(line - text) + 1;
-    if (pst_provider_urls(p) & 1u << task.url)
+    if (p && pst_provider_urls(p) & 1u << task.url)
         check(p, &task, text[3], pst_view(text + 4, at - 5), pst_view(text + at, size - at));
     return 0;
 }

@@ -4,6 +4,7 @@ target_link_libraries(adapter_fixture PUBLIC pst_providers PkgConfig::JANSSON Pk
 pst_unit(adapter_openai adapter_fixture)
 pst_unit(adapter_anthropic adapter_fixture)
 pst_unit(adapter_gemini adapter_fixture)
+pst_unit(adapter_cohere adapter_fixture)
 pst_unit(adapter_echo adapter_fixture)
 pst_unit(adapter_delay pst_providers)
 pst_unit(adapter_limits pst_providers)

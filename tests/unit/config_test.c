@@ -292,6 +292,8 @@ static void base_urls_get_their_version(void **state)
         {"gemini", "https://h", "https://h/v1beta"},
         {"gemini", "https://h/v1beta", "https://h/v1beta"},
         {"gemini", "https://h/v1", "https://h/v1"},
+        {"cohere", "https://h/", "https://h/v2"},
+        {"cohere", "https://h/v2", "https://h/v2"},
         {"openai", "https://h/", "https://h"},
         {"openai", "https://h:8443/openai/v1", "https://h:8443/openai/v1"},
     };
@@ -431,7 +433,7 @@ static void providers_that_do_not_fit(void **state)
         "  eleven: { api: echo, options: no_store, data_collection: never }\n"
         "  twelve: { api: anthropic, base_url: \"http://h\", api: gemini }\n",
         "p.yaml:2:3: provider `one` has no api and the catalog does not know it: add `api:` with openai, anthropic, "
-        "gemini or echo\n"
+        "gemini, cohere or echo\n"
         "p.yaml:3:3: provider `two` has no base_url: add it, such as https://api.openai.com/v1\n"
         "p.yaml:4:17: providers.three.api is `azure`: not in this build yet: use openai where the host speaks it too, "
         "or go through openrouter\n"
@@ -770,7 +772,8 @@ static int remove_directory(void **state)
 static void every_catalog_provider(const char *value)
 {
     static const char *const names[] = {"OPENAI",   "ANTHROPIC", "GEMINI",    "OPENROUTER", "MISTRAL",  "DEEPSEEK",
-                                        "GROQ",     "TOGETHER",  "FIREWORKS", "XAI",        "CEREBRAS", "MOONSHOT"};
+                                        "GROQ",     "TOGETHER",  "FIREWORKS", "XAI",        "CEREBRAS", "MOONSHOT",
+                                        "COHERE"};
     for (size_t i = 0; i < PST_COUNT(names); i++) {
         char var[64];
         snprintf(var, sizeof var, "%s_API_KEY", names[i]);
@@ -816,7 +819,7 @@ static void the_shipped_catalog_is_whole(void **state)
     pst_config_errors_t errors;
     assert_int_equal(pst_config_load(NULL, &c, &errors), PST_OK);
     every_catalog_provider(NULL);
-    assert_int_equal(c->providers_n, 12);
+    assert_int_equal(c->providers_n, 13);
     assert_int_equal(c->models_n, 29 + 5); /* Claude has two spellings */
     for (uint32_t i = 0; i < c->models_n; i++) {
         const pst_config_model_t *m = &c->models[i];

@@ -8,5 +8,6 @@ extern const pst_provider_t pst_provider_openai;
 extern const pst_provider_t pst_provider_anthropic;
 extern const pst_provider_t pst_provider_gemini;
 extern const pst_provider_t pst_provider_echo;
+extern const pst_provider_t pst_provider_cohere;
 
 #endif

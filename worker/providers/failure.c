@@ -87,11 +87,13 @@ static const struct {
 } phrases[] = {
     /* OpenAI and Groq: more tokens than the limit of a whole minute.  Waiting can never help. */
     {429, 429, "request too large", FINAL(PAYLOAD_TOO_LARGE)},
+    {429, 429, "api calls / month", PARK_ALL(QUOTA)}, /* Cohere: all that a trial key may */
     {400, 422, "maximum context length", FINAL(CONTEXT_LENGTH)},
     {400, 422, "context window", FINAL(CONTEXT_LENGTH)},
     {400, 422, "context length", FINAL(CONTEXT_LENGTH)},
     {400, 422, "prompt is too long", FINAL(CONTEXT_LENGTH)},
     {400, 422, "input token count", FINAL(CONTEXT_LENGTH)}, /* Gemini */
+    {400, 422, "tokens in the prompt", FINAL(CONTEXT_LENGTH)}, /* Cohere */
     {500, 500, "too large to process", FINAL(CONTEXT_LENGTH)}, /* llama.cpp */
     {400, 400, "api key not valid", PARK_ALL(AUTHENTICATION)}, /* Gemini */
     {400, 400, "api key expired", PARK_ALL(AUTHENTICATION)},

@@ -8,6 +8,7 @@ static const pst_provider_t *const providers[] = {
     &pst_provider_anthropic,
     &pst_provider_gemini,
     &pst_provider_echo,
+    &pst_provider_cohere,
 };
 
 const pst_provider_t *pst_provider_at(unsigned i)
