@@ -335,9 +335,9 @@ static void read_durability(pst_reader_t *r, const entry_t *k, const pst_yaml_t 
         ((pst_config_t *)into)->durability = (pst_durability_t)i;
 }
 
-const char pst_config_apis[] = "openai, anthropic, gemini, cohere or echo";
-static const char *const api_words[] = {"openai", "anthropic", "gemini", "cohere", "echo", NULL};
-static const char *const api_later[] = {"azure", "bedrock", "mistral", NULL};
+const char pst_config_apis[] = "openai, anthropic, gemini, bedrock, cohere or echo";
+static const char *const api_words[] = {"openai", "anthropic", "gemini", "bedrock", "cohere", "echo", NULL};
+static const char *const api_later[] = {"azure", "mistral", NULL};
 
 static void read_api(pst_reader_t *r, const entry_t *k, const pst_yaml_t *v, void *into)
 {
@@ -634,7 +634,7 @@ static const pst_section_t price_section = SECTION(price_keys);
 
 static const entry_t provider_keys[] = {
     {.name = "api", .read = read_api, .type = "a wire protocol", AT(pst_config_provider_t, api),
-     .words = api_words, .help = "openai, anthropic, gemini, cohere or echo (answers by itself)"},
+     .words = api_words, .help = "openai, anthropic, gemini, bedrock, cohere or echo (answers by itself)"},
     {.name = "base_url", TEXT(pst_config_provider_t, base_url, "a URL", pst_value_http_url), .secret = true,
      .help = "up to what the SDKs call the base URL: https://api.openai.com/v1"},
     {.name = "api_key", TEXT(pst_config_provider_t, key_ref, "${VARIABLE} or file:/path", pst_value_secret),

@@ -14,7 +14,7 @@ static void every_adapter_is_found_by_its_name(void **state)
         assert_int_not_equal(p->urls, 0);
         assert_int_equal(p->urls >> PST_URL_COUNT, 0);
     }
-    assert_int_equal(n, 5);
+    assert_int_equal(n, 6);
     assert_null(pst_provider_at(n + 1));
 }
 

@@ -433,7 +433,7 @@ static void providers_that_do_not_fit(void **state)
         "  eleven: { api: echo, options: no_store, data_collection: never }\n"
         "  twelve: { api: anthropic, base_url: \"http://h\", api: gemini }\n",
         "p.yaml:2:3: provider `one` has no api and the catalog does not know it: add `api:` with openai, anthropic, "
-        "gemini, cohere or echo\n"
+        "gemini, bedrock, cohere or echo\n"
         "p.yaml:3:3: provider `two` has no base_url: add it, such as https://api.openai.com/v1\n"
         "p.yaml:4:17: providers.three.api is `azure`: not in this build yet: use openai where the host speaks it too, "
         "or go through openrouter\n"
@@ -771,16 +771,16 @@ static int remove_directory(void **state)
 
 static void every_catalog_provider(const char *value)
 {
-    static const char *const names[] = {"OPENAI",   "ANTHROPIC", "GEMINI",    "OPENROUTER", "MISTRAL",  "DEEPSEEK",
-                                        "GROQ",     "TOGETHER",  "FIREWORKS", "XAI",        "CEREBRAS", "MOONSHOT",
-                                        "COHERE"};
+    static const char *const names[] = {
+        "OPENAI_API_KEY",    "ANTHROPIC_API_KEY", "GEMINI_API_KEY",   "OPENROUTER_API_KEY",      "MISTRAL_API_KEY",
+        "DEEPSEEK_API_KEY",  "GROQ_API_KEY",      "TOGETHER_API_KEY", "FIREWORKS_API_KEY",       "XAI_API_KEY",
+        "CEREBRAS_API_KEY",  "MOONSHOT_API_KEY",  "COHERE_API_KEY",   "AWS_BEARER_TOKEN_BEDROCK",
+    };
     for (size_t i = 0; i < PST_COUNT(names); i++) {
-        char var[64];
-        snprintf(var, sizeof var, "%s_API_KEY", names[i]);
         if (value)
-            setenv(var, value, 1);
+            setenv(names[i], value, 1);
         else
-            unsetenv(var);
+            unsetenv(names[i]);
     }
 }
 

@@ -9,5 +9,6 @@ extern const pst_provider_t pst_provider_anthropic;
 extern const pst_provider_t pst_provider_gemini;
 extern const pst_provider_t pst_provider_echo;
 extern const pst_provider_t pst_provider_cohere;
+extern const pst_provider_t pst_provider_bedrock;
 
 #endif

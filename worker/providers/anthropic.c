@@ -54,26 +54,11 @@ static void put_part(pst_chat_t *c, uint32_t token, const pst_part_t *part)
     pst_buf_putc(&c->b, '}');
 }
 
-/* Only letters, digits, - and _ are allowed in ids, and other models' ids have dots and colons. */
-static void put_tool_id(pst_chat_t *c, const char *key, uint32_t t)
-{
-    pst_view_t id = pst_json_str(c->j, t, c->a);
-    pst_json_put_key(&c->b, key);
-    pst_buf_putc(&c->b, '"');
-    for (size_t i = 0; i < id.n; i++) {
-        char x = id.p[i];
-        bool ok =
-            (x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9') || x == '-';
-        pst_buf_putc(&c->b, ok ? x : '_');
-    }
-    pst_buf_putc(&c->b, '"');
-}
-
 static void put_tool_use(pst_chat_t *c, uint32_t call, uint32_t function, pst_view_t arguments)
 {
     pst_json_put_comma(&c->b);
     pst_buf_puts(&c->b, "{\"type\":\"tool_use\"");
-    put_tool_id(c, "id", pst_json_get(c->j, call, "id"));
+    pst_chat_put_call_id(c, "id", pst_json_get(c->j, call, "id"));
     pst_put_raw(&c->b, "name", c->j, pst_json_get(c->j, function, "name"));
     pst_json_put_key(&c->b, "input");
     pst_buf_putv(&c->b, arguments);
@@ -85,7 +70,7 @@ static void put_tool_result(pst_chat_t *c, uint32_t message)
     uint32_t content = pst_json_get(c->j, message, "content");
     pst_json_put_comma(&c->b);
     pst_buf_puts(&c->b, "{\"type\":\"tool_result\"");
-    put_tool_id(c, "tool_use_id", pst_json_get(c->j, message, "tool_call_id"));
+    pst_chat_put_call_id(c, "tool_use_id", pst_json_get(c->j, message, "tool_call_id"));
     if (pst_has_text(c->j, content)) {
         pst_put_raw(&c->b, "content", c->j, content);
     } else if (pst_json_is(c->j, content, PST_JSON_ARRAY) && c->j->tok[content].count) {

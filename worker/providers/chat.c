@@ -215,6 +215,20 @@ void pst_chat_each_call(pst_chat_t *c, uint32_t message,
     }
 }
 
+void pst_chat_put_call_id(pst_chat_t *c, const char *key, uint32_t t)
+{
+    pst_view_t id = pst_json_str(c->j, t, c->a);
+    pst_json_put_key(&c->b, key);
+    pst_buf_putc(&c->b, '"');
+    for (size_t i = 0; i < id.n; i++) {
+        char x = id.p[i];
+        bool ok =
+            (x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9') || x == '-';
+        pst_buf_putc(&c->b, ok ? x : '_');
+    }
+    pst_buf_putc(&c->b, '"');
+}
+
 void pst_chat_each_tool(pst_chat_t *c, void (*put)(pst_chat_t *c, uint32_t tool, uint32_t function))
 {
     uint32_t tools = pst_chat_param(c, "tools");

@@ -55,6 +55,10 @@ void pst_put_digits(pst_buf_t *b, uint64_t n);
  * same id. */
 void pst_put_made_id(pst_buf_t *b, const char *prefix, uint64_t random, uint32_t salt);
 
+/* A name as one segment of a path: a user may name any model of a provider, so nothing in a name may leave its place
+ * there. */
+void pst_put_segment(pst_buf_t *b, pst_view_t name);
+
 /* A buffer of n bytes in the arena, which never grows: what has no room there fails it.  Not to be released. */
 PST_MUSTCHECK pst_err_t pst_buf_in_arena(pst_buf_t *b, pst_arena_t *a, size_t n);
 /* The buffer's text, copied to the arena.  PST_E_NOMEM if buffer or arena had no room. */

@@ -46,6 +46,16 @@ static const word_t exact_words[] = {
     {"insufficient_quota", PARK_ALL(QUOTA)},
     {"enforced_spend_limit_reached", PARK_ALL(QUOTA)},
     {"contract_spend_limit_reached", PARK_ALL(QUOTA)},
+    /* AWS: a key that is wrong or out of date is a 403, as a model without access is; a model that is still being
+     * loaded is a 429, as a limit is; a quota is a 400. */
+    {"UnrecognizedClientException", PARK_ALL(AUTHENTICATION)},
+    {"InvalidSignatureException", PARK_ALL(AUTHENTICATION)},
+    {"IncompleteSignatureException", PARK_ALL(AUTHENTICATION)},
+    {"MissingAuthenticationTokenException", PARK_ALL(AUTHENTICATION)},
+    {"ExpiredTokenException", PARK_ALL(AUTHENTICATION)},
+    {"ServiceQuotaExceededException", PARK(QUOTA)},
+    {"ThrottlingException", THROTTLE(RATE_LIMIT)},
+    {"ModelNotReadyException", THROTTLE(OVERLOADED)},
 };
 
 /* General words, which some hosts put on anything: they count where HTTP said 2xx and so said
@@ -94,9 +104,12 @@ static const struct {
     {400, 422, "prompt is too long", FINAL(CONTEXT_LENGTH)},
     {400, 422, "input token count", FINAL(CONTEXT_LENGTH)}, /* Gemini */
     {400, 422, "tokens in the prompt", FINAL(CONTEXT_LENGTH)}, /* Cohere */
+    {400, 400, "input is too long", FINAL(CONTEXT_LENGTH)}, /* Bedrock */
+    {400, 400, "exceed context limit", FINAL(CONTEXT_LENGTH)}, /* Claude, of prompt and max_tokens together */
     {500, 500, "too large to process", FINAL(CONTEXT_LENGTH)}, /* llama.cpp */
     {400, 400, "api key not valid", PARK_ALL(AUTHENTICATION)}, /* Gemini */
     {400, 400, "api key expired", PARK_ALL(AUTHENTICATION)},
+    {403, 403, "make sure your api key is valid", PARK_ALL(AUTHENTICATION)}, /* Bedrock */
     {400, 400, "incorrect api key", PARK_ALL(AUTHENTICATION)}, /* xAI */
     {400, 400, "credit balance is too low", PARK_ALL(PAYMENT_REQUIRED)}, /* Anthropic */
     {400, 400, "reached your specified api usage limits", PARK_ALL(QUOTA)}, /* Anthropic */
@@ -157,9 +170,10 @@ static pst_view_t detail_text(const pst_json_t *j, uint32_t error, pst_arena_t *
 
 static pst_view_t message_text(const pst_json_t *j, uint32_t error, pst_arena_t *a)
 {
-    pst_view_t text = pst_json_str(j, pst_json_get(j, error, "message"), a);
-    if (text.n == 0)
-        text = pst_json_str(j, pst_json_get(j, error, "error"), a);
+    static const char *const names[] = {"message", "error", "Message"};
+    pst_view_t text = {NULL, 0};
+    for (size_t i = 0; i < PST_COUNT(names) && text.n == 0; i++)
+        text = pst_json_str(j, pst_json_get(j, error, names[i]), a);
     return text.n ? text : detail_text(j, error, a);
 }
 
@@ -203,6 +217,19 @@ static bool is_openai_shaped(const pst_json_t *j, uint32_t error)
     return pst_has_text(j, pst_json_get(j, error, "message")) &&
            pst_json_get(j, error, "code") != PST_JSON_NONE &&
            pst_json_get(j, error, "status") == PST_JSON_NONE;
+}
+
+/* AWS names its exception in a header, "Name:http://…", or in the body, "space#Name". */
+static pst_view_t exception_of(const pst_failure_t *f, const pst_http_answer_t *answer)
+{
+    pst_view_t v = pst_answer_header(answer, "x-amzn-errortype");
+    if (v.n == 0 && f->error != PST_JSON_NONE)
+        v = pst_inside(f->json, pst_json_get(f->json, f->error, "__type"));
+    const char *space = v.n ? memchr(v.p, '#', v.n) : NULL;
+    if (space)
+        v = pst_view(space + 1, v.n - (size_t)(space + 1 - v.p));
+    const char *url = v.n ? memchr(v.p, ':', v.n) : NULL;
+    return url ? pst_view(v.p, (size_t)(url - v.p)) : v;
 }
 
 void pst_failure_find(const pst_json_t *json, uint32_t object, int status, pst_arena_t *a,
@@ -408,6 +435,8 @@ void pst_failure_read(const pst_json_t *json, const pst_http_answer_t *answer, p
 {
     pst_failure_t f;
     pst_failure_find(json, json ? 0 : PST_JSON_NONE, answer->status, a, &f);
+    if (f.code.n == 0)
+        f.code = exception_of(&f, answer);
     pst_failure_report(&f, answer, a, ret);
 }
 

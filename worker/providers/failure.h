@@ -10,6 +10,7 @@
  *   {"type":"error","error":{"type","message"},"request_id"} Anthropic
  *   {"error":{"code","message","status","details":[…]}}      Gemini, or an array of one of it
  *   {"error":"text"}  {"message":"text"}  {"detail":…}       Ollama once, Cohere, FastAPI
+ *   {"message"} or {"Message"}, x-amzn-errortype or "__type"  Bedrock
  *   {"object":"error","message","type","code"}               Mistral, old vLLM
  *   HTML, text, nothing                                      proxies on the way */
 #ifndef PST_PROVIDERS_FAILURE_H

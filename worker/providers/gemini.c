@@ -21,23 +21,6 @@
 
 /* ---- path ---- */
 
-/* A user may name any model of a provider, so nothing in a name may leave its place in the path. */
-static void put_model_path(pst_buf_t *b, pst_view_t model)
-{
-    for (size_t i = 0; i < model.n; i++) {
-        unsigned char c = (unsigned char)model.p[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '_' || c == '.' || c == '~' || c == '@';
-        if (plain) {
-            pst_buf_putc(b, (char)c);
-        } else {
-            pst_buf_putc(b, '%');
-            pst_buf_putc(b, "0123456789ABCDEF"[c >> 4]);
-            pst_buf_putc(b, "0123456789ABCDEF"[c & 15]);
-        }
-    }
-}
-
 /* "models/x" and "tunedModels/x" are how Google itself writes names. */
 static void put_resource(pst_buf_t *b, pst_view_t model)
 {
@@ -46,7 +29,7 @@ static void put_resource(pst_buf_t *b, pst_view_t model)
     if (pst_text_starts(model, collection))
         model = pst_view(model.p + n, model.n - n);
     pst_buf_puts(b, collection);
-    put_model_path(b, model);
+    pst_put_segment(b, model);
 }
 
 static pst_err_t set_path(pst_http_req_t *ret, pst_view_t model, const char *verb, pst_arena_t *a)

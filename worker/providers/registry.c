@@ -9,6 +9,7 @@ static const pst_provider_t *const providers[] = {
     &pst_provider_gemini,
     &pst_provider_echo,
     &pst_provider_cohere,
+    &pst_provider_bedrock,
 };
 
 const pst_provider_t *pst_provider_at(unsigned i)
