@@ -105,6 +105,7 @@ typedef enum pst_auth {
     PST_AUTH_BEARER,   /* Authorization: Bearer KEY */
     PST_AUTH_X_API_KEY,/* x-api-key: KEY */
     PST_AUTH_GOOG_KEY, /* x-goog-api-key: KEY */
+    PST_AUTH_AWS,      /* ID:SECRET[:TOKEN] signs the request (http/sigv4.h); without a colon: as BEARER */
 } pst_auth_t;
 
 typedef struct pst_provider {

@@ -7,8 +7,8 @@
  * default for a user's entry of the same name that leaves it out.
  * One table of keys (config_keys.c) drives the parser, its bounds and the reference that `penstock check` prints.
  *
- * Secrets: api_key is kept as its *reference* ("${VAR}" or "file:…").  Only a worker resolves it, with
- * pst_config_key; a key has no printable form. */
+ * Secrets: api_key is kept as its *reference* ("${VAR}", "${ID}:${SECRET}" or "file:…").  Only a worker resolves
+ * it, with pst_config_key; a key has no printable form. */
 #ifndef PST_CONFIG_H
 #define PST_CONFIG_H
 
@@ -49,7 +49,7 @@ typedef struct pst_config_provider {
     const char *name;
     const char *api;       /* wire protocol: an adapter's name */
     const char *base_url;  /* no trailing slash; anthropic: ends in /v1, gemini: in /v1beta, cohere: in /v2; echo: "" */
-    const char *key_ref;   /* "${VAR}", "file:/path", a literal, or NULL where none is needed */
+    const char *key_ref;   /* "${VAR}", or several with colons between, "file:/path", a literal, or NULL: none needed */
     const char *ca_file;   /* trusted certificates; NULL: the system's */
     const char *proxy_ref; /* as key_ref, of a URL; "": none; NULL: the one the environment names */
     const pst_config_header_t *headers; /* of every request */

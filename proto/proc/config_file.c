@@ -12,6 +12,7 @@
 
 #define FILE_BYTES_MAX ((size_t)16 << 20)
 #define KEY_BYTES_MAX 4096
+#define PARTS_BYTES_MAX ((size_t)4 * KEY_BYTES_MAX)
 
 /* All of a file, at most `max` bytes.  0, or an errno (EFBIG: longer). */
 static int read_all(const char *path, size_t max, pst_buf_t *out)
@@ -134,16 +135,21 @@ pst_err_t pst_config_load(const char *path, pst_config_t **ret, pst_config_error
 
 /* keys */
 
-const char *pst_config_getenv(const char *ref)
+/* NULL if `var`, the name of a variable, is empty, not set, or set to nothing. */
+static const char *env(pst_view_t var)
 {
     char name[KEY_BYTES_MAX];
-    pst_view_t var = pst_value_variable(pst_view_str(ref));
     if (var.n == 0 || var.n >= sizeof name)
         return NULL;
     memcpy(name, var.p, var.n);
     name[var.n] = '\0';
     const char *value = getenv(name);
     return value && *value ? value : NULL;
+}
+
+const char *pst_config_getenv(const char *ref)
+{
+    return env(pst_value_variable(pst_view_str(ref)));
 }
 
 /* least: the first character it may have; keys have no blanks. */
@@ -189,23 +195,44 @@ static pst_err_t from_file(const char *path, unsigned char least, const char *wh
     return e;
 }
 
+static pst_err_t put_part(pst_buf_t *b, pst_view_t part, const char *what, pst_errbuf_t *eb)
+{
+    pst_view_t var = pst_value_variable(part);
+    const char *value = env(var);
+    if (var.n && !value)
+        return pst_errf(eb, PST_E_CONFIG, "%s: the environment variable %.*s is not set: export it", what, (int)var.n,
+                        var.p);
+    pst_buf_putv(b, value ? pst_view_str(value) : part);
+    return PST_OK;
+}
+
+/* "${VAR}", a literal, or several of them with colons between. */
+static pst_err_t from_parts(const char *ref, unsigned char least, const char *what, pst_secret_t *ret, pst_errbuf_t *eb)
+{
+    pst_err_t e = PST_OK;
+    pst_buf_t b;
+    pst_buf_init(&b, PARTS_BYTES_MAX);
+    pst_buf_reserve(&b, PARTS_BYTES_MAX); /* once, so that all of it is wiped */
+    for (pst_view_t rest = pst_view_str(ref); rest.n && e == PST_OK;)
+        e = put_part(&b, pst_value_key_part(&rest), what, eb);
+    if (e == PST_OK && b.failed)
+        e = pst_errf(eb, PST_E_CONFIG, "%s is longer than a key: check its source", what);
+    if (e == PST_OK)
+        e = keep(b.n ? b.p : "", b.n, least, what, ret, eb);
+    explicit_bzero(b.p, b.n);
+    pst_buf_release(&b);
+    return e;
+}
+
 static pst_err_t resolve(const char *ref, unsigned char least, const char *what, pst_secret_t *ret, pst_errbuf_t *eb)
 {
     if (!ref) {
         ret->text = NULL;
         return PST_OK;
     }
-    if (pst_value_variable(pst_view_str(ref)).n) {
-        const char *value = pst_config_getenv(ref);
-        if (!value)
-            return pst_errf(eb, PST_E_CONFIG,
-                            "%s: the environment variable %.*s is not set: export it", what,
-                            (int)strlen(ref) - 3, ref + 2);
-        return keep(value, strlen(value), least, what, ret, eb);
-    }
     if (strncmp(ref, "file:", 5) == 0)
         return from_file(ref + 5, least, what, ret, eb);
-    return keep(ref, strlen(ref), least, what, ret, eb);
+    return from_parts(ref, least, what, ret, eb);
 }
 
 pst_err_t pst_config_secret(const char *ref, const char *what, pst_secret_t *ret, pst_errbuf_t *eb)

@@ -638,7 +638,8 @@ static const entry_t provider_keys[] = {
     {.name = "base_url", TEXT(pst_config_provider_t, base_url, "a URL", pst_value_http_url), .secret = true,
      .help = "up to what the SDKs call the base URL: https://api.openai.com/v1"},
     {.name = "api_key", TEXT(pst_config_provider_t, key_ref, "${VARIABLE} or file:/path", pst_value_secret),
-     .secret = true, .help = "resolved by workers alone; \"\" for none"},
+     .secret = true, .help = "resolved by workers alone; \"\" for none; api bedrock: an API key, or ${ID}:${SECRET} or "
+                            "${ID}:${SECRET}:${TOKEN} to sign with"},
     {.name = "ca_file", TEXT(pst_config_provider_t, ca_file, "a file", pst_value_path),
      .help = "certificates trusted instead of the system's, in PEM: a company's own, or a server's"},
     {.name = "proxy", TEXT(pst_config_provider_t, proxy_ref, "a URL", pst_value_proxy), .secret = true,

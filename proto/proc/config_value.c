@@ -346,11 +346,23 @@ pst_view_t pst_value_variable(pst_view_t v)
     return name;
 }
 
+pst_view_t pst_value_key_part(pst_view_t *v)
+{
+    const char *colon = memchr(v->p, ':', v->n);
+    size_t before = colon ? (size_t)(colon - v->p) : v->n;
+    pst_view_t part = pst_view(v->p, before ? before : 1);
+    *v = skip(*v, part.n);
+    return part;
+}
+
 /* Of what is a reference, or begins like one. */
 static const char *check_reference(pst_view_t v)
 {
-    if (v.n && v.p[0] == '$' && pst_value_variable(v).n == 0)
-        return "write ${VARIABLE} with letters, digits and _";
+    for (pst_view_t rest = v; rest.n;) {
+        pst_view_t part = pst_value_key_part(&rest);
+        if (part.p[0] == '$' && pst_value_variable(part).n == 0)
+            return "write ${VARIABLE} with letters, digits and _";
+    }
     if (begins(v, "file:") && (v.n < 7 || v.p[5] != '/'))
         return "write file: and an absolute path, such as file:/run/secrets/openai";
     return NULL;

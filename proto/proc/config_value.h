@@ -32,6 +32,9 @@ const char *pst_value_secret(pst_view_t v);        /* ${VAR}, file:/path or a li
 bool pst_value_is_loopback(pst_view_t listen);
 /* The VAR of a good "${VAR}"; empty for anything else. */
 pst_view_t pst_value_variable(pst_view_t v);
+/* Takes what stands before the next colon of a key, or that colon, off *v, which is not empty: a part that is a
+ * variable stands for its value. */
+pst_view_t pst_value_key_part(pst_view_t *v);
 
 /* Prints an amount in the largest unit that shows it whole: "24h", "32mb". */
 void pst_value_print_duration(uint64_t ns, char out[32]);

@@ -500,7 +500,8 @@ static void secrets_are_never_shown(void **state)
         "  openrouter: { api_key: file:hunter2 }\n"
         "  a: { api: openai, base_url: \"http://h\", proxy: \"ftp://u:hunter2@h\",\n"
         "    headers: { X-A: \"${hunter2\", Authorization: hunter2, Expect: x, \"a b\": c } }\n"
-        "  b: { api: openai, base_url: \"http://h\", headers: [] }\n",
+        "  b: { api: openai, base_url: \"http://h\", headers: [] }\n"
+        "  own: { api: echo, api_key: \"hunter2:$HUNTER2\" }\n",
         "p.yaml:1:15: redis.url is not right: TLS to Redis is not in this build yet: use a tunnel (stunnel, a mesh) "
         "and redis://\n"
         "p.yaml:2:23: gateway.api_keys is not right: a key has no blanks and at most 4096 bytes: write ${VARIABLE} or "
@@ -517,7 +518,8 @@ static void secrets_are_never_shown(void **state)
         "p.yaml:8:34: providers.a.headers is `Authorization`: put the key into api_key\n"
         "p.yaml:8:58: providers.a.headers is `Expect`: this header is made for each request: leave it out\n"
         "p.yaml:8:69: providers.a.headers is `a b`: a header's name has letters, digits and -\n"
-        "p.yaml:9:52: providers.b.headers is no map: write it as { X-Title: batches }\n");
+        "p.yaml:9:52: providers.b.headers is no map: write it as { X-Title: batches }\n"
+        "p.yaml:10:30: providers.own.api_key is not right: write ${VARIABLE} with letters, digits and _\n");
 }
 
 static void text_that_is_no_config(void **state)
@@ -731,6 +733,21 @@ static void keys_are_resolved_where_they_lie(void **state)
     assert_int_equal(pst_config_key(&p, &s, &eb), PST_OK);
     assert_string_equal(s.text, "sk-env");
     pst_secret_release(&s);
+    setenv("T_AWS_ID", "AKIA", 1);
+    p.key_ref = "${T_AWS_ID}:${T_OPENAI_KEY}:";
+    assert_int_equal(pst_config_key(&p, &s, &eb), PST_OK);
+    assert_string_equal(s.text, "AKIA:sk-env:");
+    pst_secret_release(&s);
+    p.key_ref = "${T_AWS_ID}:plain:${T_NOT_SET}";
+    assert_int_equal(pst_config_key(&p, &s, &eb), PST_E_CONFIG);
+    assert_string_equal(eb.text, "the key of provider `x`: the environment variable T_NOT_SET is not set: export it");
+    char *long_value = calloc(1, 20000);
+    memset(long_value, 'k', 19999);
+    setenv("T_AWS_ID", long_value, 1);
+    assert_int_equal(pst_config_key(&p, &s, &eb), PST_E_CONFIG);
+    free(long_value);
+    unsetenv("T_AWS_ID");
+    p.key_ref = "${T_OPENAI_KEY}";
     setenv("T_OPENAI_KEY", "a\r\nX-Evil: 1", 1);
     assert_int_equal(pst_config_key(&p, &s, &eb), PST_E_CONFIG);
     p.key_ref = "literal";
@@ -819,7 +836,7 @@ static void the_shipped_catalog_is_whole(void **state)
     pst_config_errors_t errors;
     assert_int_equal(pst_config_load(NULL, &c, &errors), PST_OK);
     every_catalog_provider(NULL);
-    assert_int_equal(c->providers_n, 13);
+    assert_int_equal(c->providers_n, 14);
     assert_int_equal(c->models_n, 29 + 5); /* Claude has two spellings */
     for (uint32_t i = 0; i < c->models_n; i++) {
         const pst_config_model_t *m = &c->models[i];

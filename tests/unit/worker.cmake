@@ -2,6 +2,7 @@ pst_unit(worker_packs pst_worker PkgConfig::ZSTD)
 pst_unit(worker_reply pst_worker)
 pst_unit(worker_memory pst_worker)
 pst_unit(worker_http pst_worker)
+pst_unit(worker_sigv4 pst_worker)
 pst_unit(worker_outbox pst_worker PkgConfig::ZSTD)
 
 # A broker that only a worker can see; each scenario is a test with the real penstock-worker.

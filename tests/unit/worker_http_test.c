@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "http/http.h"
+#include "http/sigv4.h"
 #include "proc/clock.h"
 
 #define REQUESTS_MAX 8
@@ -165,17 +166,23 @@ static void client_start_at(client_t *c, const pst_http_target_opts_t *o)
     pst_loop_prepare(c->loop, on_turn, c);
 }
 
-static void client_start(client_t *c, uint16_t port, bool through_curl, pst_ns_t timeout)
+static void client_start_with(client_t *c, uint16_t port, bool through_curl, pst_ns_t timeout, pst_auth_t auth,
+                              char *key_text)
 {
     char url[64];
-    char key_text[] = "k-1";
     pst_secret_t key = {key_text};
     static const pst_http_header_t title = {PST_VIEW_LIT("X-Title"), PST_VIEW_LIT("My batches")};
     /* What h1.h does not know goes through curl. */
     snprintf(url, sizeof url, "http://%s127.0.0.1:%u/v1", through_curl ? "user@" : "", port);
-    pst_http_target_opts_t o = {.base_url = url, .auth = PST_AUTH_X_API_KEY, .key = &key, .timeout = timeout,
+    pst_http_target_opts_t o = {.base_url = url, .auth = auth, .key = &key, .timeout = timeout,
                                 .header = &title, .headers = 1};
     client_start_at(c, &o);
+}
+
+static void client_start(client_t *c, uint16_t port, bool through_curl, pst_ns_t timeout)
+{
+    char key[] = "k-1";
+    client_start_with(c, port, through_curl, timeout, PST_AUTH_X_API_KEY, key);
 }
 
 static void client_stop(client_t *c)
@@ -297,6 +304,103 @@ static void a_proxy_is_the_providers_own_or_the_environments(void **state)
     call_by_proxy(far, "http://127.0.0.1:%u", "http://127.0.0.1:9", by_proxy);
     call_by_proxy(far, NULL, "http://127.0.0.1:%u", by_proxy);
     call_by_proxy("http://127.0.0.1:%u/v1", "", "http://127.0.0.1:9", "POST /v1/chat HTTP/1.1\r\n");
+}
+
+/* A copy of a header's value, without its line's end; to be freed. */
+static char *value_of(const server_t *s, unsigned i, const char *name)
+{
+    char line[64];
+    snprintf(line, sizeof line, "\r\n%s: ", name);
+    const char *p = strcasestr(s->request[i], line);
+    if (!p)
+        fail_msg("no %s in\n%s", name, s->request[i]);
+    p += strlen(line);
+    return strndup(p, strcspn(p, "\r"));
+}
+
+static uint64_t seconds_of(const char *date)
+{
+    struct tm tm = {0};
+    assert_non_null(strptime(date, "%Y%m%dT%H%M%SZ", &tm));
+    return (uint64_t)timegm(&tm);
+}
+
+/* As the other side would find it: from nothing but what has arrived, and the key. */
+static void assert_signed(const server_t *s, unsigned i, const char *target, const pst_http_header_t *header,
+                          unsigned headers, const char *body)
+{
+    char *host = value_of(s, i, "Host"), *date = value_of(s, i, "X-Amz-Date"),
+         *authorization = value_of(s, i, "Authorization");
+    pst_sigv4_key_t key = {.region = PST_VIEW_LIT("us-east-1"), .service = PST_VIEW_LIT("bedrock")};
+    pst_view_t piece = pst_view_str(body);
+    pst_sigv4_req_t req = {.method = "POST", .host = pst_view_str(host), .target = pst_view_str(target),
+                           .header = header, .headers = headers, .piece = &piece, .pieces = 1};
+    char said[PST_SIGV4_DATE_N + 1];
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    assert_true(pst_sigv4_key_parse(PST_VIEW_LIT("AKIA:secret"), &key));
+    pst_sigv4_sign(&key, &req, seconds_of(date), said, &b);
+    pst_buf_putc(&b, '\0');
+    assert_string_equal(said, date);
+    assert_string_equal(b.p, authorization);
+    assert_true(pst_clock_wall_ms() / 1000 - seconds_of(date) < 60);
+    assert_null(strstr(s->request[i], "secret"));
+    assert_memory_equal(s->request[i] + 5, target, strlen(target));
+    pst_buf_release(&b);
+    free(host);
+    free(date);
+    free(authorization);
+}
+
+static void signed_calls(bool through_curl)
+{
+    static const char *const does[] = {"aaw"};
+    static const pst_view_t piece[] = {PST_VIEW_LIT("{\"messages\""), PST_VIEW_LIT(":[]}")};
+    server_t s = {.does = does, .answer = answers, .connections = 1};
+    client_t c = {0};
+    char key[] = "AKIA:secret:token";
+    const pst_http_header_t headers[] = {{PST_VIEW_LIT("X-Amz-Security-Token"), PST_VIEW_LIT("token")},
+                                         {PST_VIEW_LIT("X-Version"), PST_VIEW_LIT("7")}};
+    pst_http_req_t plain = small,
+                   pieces = {.path = PST_VIEW_LIT("/model/x-v1%3A0/converse"), .piece = piece, .pieces = 2};
+    pieces.headers = 1;
+    pieces.header[0] = headers[1];
+    server_start(&s);
+    client_start_with(&c, s.port, through_curl, 60 * PST_SEC, PST_AUTH_AWS, key);
+    call(&c, &plain);
+    call(&c, &pieces);
+    pieces.headers = PST_HTTP_HEADERS_MAX - 2;
+    assert_null(pst_http_start(c.http, c.target, &pieces, on_done, &c)); /* no room for the signature's */
+    client_stop(&c);
+    server_join(&s);
+    has(&s, 0, "\r\nX-Amz-Security-Token: token\r\n");
+    assert_signed(&s, 0, "/v1/chat", headers, 1, "{\"a\":1}");
+    assert_signed(&s, 1, "/v1/model/x-v1%3A0/converse", headers, 2, "{\"messages\":[]}");
+    server_release(&s);
+}
+
+static void a_request_with_a_key_of_aws_is_signed(void **state)
+{
+    (void)state;
+    signed_calls(false);
+    signed_calls(true);
+}
+
+static void a_key_of_aws_without_a_colon_is_a_bearers(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"aw"};
+    server_t s = {.does = does, .answer = answers, .connections = 1};
+    client_t c = {0};
+    char key[] = "ABSK+/=";
+    server_start(&s);
+    client_start_with(&c, s.port, false, 60 * PST_SEC, PST_AUTH_AWS, key);
+    call(&c, &small);
+    client_stop(&c);
+    server_join(&s);
+    has(&s, 0, "\r\nAuthorization: Bearer ABSK+/=\r\n");
+    assert_null(strcasestr(s.request[0], "x-amz-"));
+    server_release(&s);
 }
 
 static void long_body(bool through_curl)
@@ -656,6 +760,8 @@ static void calls_outlive_their_target(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_request_is_what_was_asked_for),
     cmocka_unit_test(a_proxy_is_the_providers_own_or_the_environments),
+    cmocka_unit_test(a_request_with_a_key_of_aws_is_signed),
+    cmocka_unit_test(a_key_of_aws_without_a_colon_is_a_bearers),
     cmocka_unit_test(a_body_in_pieces_arrives_whole),
     cmocka_unit_test(what_cannot_be_sent_is_refused),
     cmocka_unit_test(connections_are_kept),

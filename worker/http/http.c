@@ -4,8 +4,18 @@
 
 #include "base/buf.h"
 #include "http/h1.h"
+#include "http/sigv4.h"
+#include "proc/clock.h"
 
 #define LINES_MAX (3 + PST_HTTP_TARGET_HEADERS_MAX)
+#define SIGNATURE_HEADERS_MAX 3
+
+/* Of a target whose requests are signed, each as it is started. */
+typedef struct signer {
+    char *text;          /* the key's: what `key` points to */
+    char *host, *path;   /* of the base URL */
+    pst_sigv4_key_t key;
+} signer_t;
 
 struct pst_http {
     pst_curl_t *curl;
@@ -15,9 +25,15 @@ struct pst_http {
 struct pst_http_target {
     pst_curl_site_t *curl;
     pst_h1_site_t *h1; /* NULL: all calls through curl */
+    signer_t *signer;  /* NULL: the key stands in a line of every request */
 };
 
 /* ---- targets --------------------------------------------------------------------------------- */
+
+static bool is_signed(pst_auth_t auth, const pst_secret_t *key)
+{
+    return auth == PST_AUTH_AWS && key && key->text && strchr(key->text, ':');
+}
 
 static const char *auth_header(pst_auth_t auth)
 {
@@ -25,6 +41,7 @@ static const char *auth_header(pst_auth_t auth)
     case PST_AUTH_NONE:
         return NULL;
     case PST_AUTH_BEARER:
+    case PST_AUTH_AWS:
         return "Authorization: Bearer ";
     case PST_AUTH_X_API_KEY:
         return "x-api-key: ";
@@ -38,7 +55,7 @@ static char *join(pst_view_t a, const char *between, pst_view_t b)
 {
     size_t n = strlen(between);
     char *p = pst_alloc(a.n + n + b.n + 1);
-    memcpy(p, a.p, a.n);
+    memcpy(p, a.p ? a.p : "", a.n);
     memcpy(p + a.n, between, n);
     memcpy(p + a.n + n, b.p ? b.p : "", b.n);
     p[a.n + n + b.n] = '\0';
@@ -53,17 +70,18 @@ static unsigned make_lines(const pst_http_target_opts_t *o, char *ret[LINES_MAX]
     PST_ASSERT(o->headers <= PST_HTTP_TARGET_HEADERS_MAX);
     ret[n++] = join(PST_VIEW_LIT("Content-Type: application/json"), "", pst_view(NULL, 0));
     ret[n++] = join(PST_VIEW_LIT("User-Agent: penstock/"), "", pst_view_str(PST_VERSION));
-    if (before && o->key && o->key->text)
+    if (before && o->key && o->key->text && !is_signed(o->auth, o->key))
         ret[n++] = join(pst_view_str(before), "", pst_view_str(o->key->text));
     for (unsigned i = 0; i < o->headers; i++)
         ret[n++] = join(o->header[i].name, ": ", o->header[i].value);
     return n;
 }
 
+/* A port only where it is not the scheme's own: Host is written without that, by curl too. */
 static char *url_part(CURLU *u, CURLUPart part)
 {
     char *text = NULL;
-    return curl_url_get(u, part, &text, 0) ? NULL : text;
+    return curl_url_get(u, part, &text, CURLU_NO_DEFAULT_PORT) ? NULL : text;
 }
 
 static bool is_graphic(const char *p, size_t n)
@@ -127,6 +145,36 @@ static bool is_simple(CURLU *u)
     return simple;
 }
 
+static void signer_destroy(signer_t **s)
+{
+    if (!*s)
+        return;
+    signer_t *x = pst_take(s);
+    explicit_bzero(x->text, strlen(x->text));
+    free(x->text);
+    free(x->host);
+    free(x->path);
+    free(x);
+}
+
+static signer_t *signer_new(CURLU *u, const char *key)
+{
+    char *host = url_part(u, CURLUPART_HOST), *port = url_part(u, CURLUPART_PORT), *path = url_part(u, CURLUPART_PATH);
+    signer_t *s = pst_calloc(1, sizeof *s);
+    size_t n = path ? strlen(path) : 0;
+    n -= n && path[n - 1] == '/';
+    s->text = pst_strdup_view(pst_view_str(key));
+    s->path = pst_strdup_view(pst_view(path, n));
+    s->host = join(pst_view_str(host), port ? ":" : "", pst_view_str(port));
+    PST_ASSERT(pst_sigv4_key_parse(pst_view_str(s->text), &s->key));
+    s->key.region = pst_sigv4_region(pst_view_str(s->host));
+    s->key.service = PST_VIEW_LIT("bedrock");
+    curl_free(host);
+    curl_free(port);
+    curl_free(path);
+    return s;
+}
+
 static bool goes_through_proxy(const pst_http_t *h, const pst_http_target_opts_t *o)
 {
     return o->proxy ? *o->proxy != '\0' : pst_curl_proxied(h->curl);
@@ -140,8 +188,11 @@ pst_http_target_t *pst_http_target_new(pst_http_t *h, const pst_http_target_opts
     t->curl = pst_curl_site_new(o, line, lines);
     CURLU *u = curl_url();
     PST_ASSERT(u);
-    if (!goes_through_proxy(h, o) && !curl_url_set(u, CURLUPART_URL, o->base_url, 0) && is_simple(u))
+    bool is_url = !curl_url_set(u, CURLUPART_URL, o->base_url, 0);
+    if (!goes_through_proxy(h, o) && is_url && is_simple(u))
         t->h1 = h1_site(h->h1, u, t->curl, line, lines, o->timeout);
+    if (is_signed(o->auth, o->key))
+        t->signer = signer_new(u, o->key->text);
     curl_url_cleanup(u);
     for (unsigned i = 0; i < lines; i++) {
         explicit_bzero(line[i], strlen(line[i]));
@@ -157,6 +208,7 @@ void pst_http_target_destroy(pst_http_target_t **t)
     pst_http_target_t *x = pst_take(t);
     pst_curl_site_unref(&x->curl);
     pst_h1_site_destroy(&x->h1);
+    signer_destroy(&x->signer);
     free(x);
 }
 
@@ -187,14 +239,55 @@ bool pst_http_target_ready(const pst_http_target_t *t)
     return !t->h1 || !pst_curl_site_asking(t->curl);
 }
 
+static pst_http_call_t *start(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req, pst_http_done_fn *done,
+                              void *arg)
+{
+    if (t->h1 && pst_curl_site_http1(t->curl) && !pst_h1_site_unfit(t->h1) && is_fit(req->path))
+        return pst_h1_start(t->h1, req, done, arg);
+    return pst_curl_start(h->curl, t->curl, req, done, arg);
+}
+
+static void add_header(pst_http_req_t *r, pst_view_t name, pst_view_t value)
+{
+    r->header[r->headers++] = (pst_http_header_t){name, value};
+}
+
+static pst_http_call_t *start_signed(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,
+                                     pst_http_done_fn *done, void *arg)
+{
+    const signer_t *s = t->signer;
+    pst_http_req_t r = *req;
+    pst_buf_t target, authorization;
+    char date[PST_SIGV4_DATE_N + 1];
+    pst_buf_init(&target, 0);
+    pst_buf_init(&authorization, 0);
+    pst_buf_puts(&target, s->path);
+    pst_buf_putv(&target, req->path);
+    if (s->key.token.n)
+        add_header(&r, PST_VIEW_LIT("X-Amz-Security-Token"), s->key.token);
+    pst_sigv4_req_t q = {.method = "POST", .host = pst_view_str(s->host), .target = pst_buf_view(&target),
+                         .header = r.header, .headers = r.headers,
+                         .piece = r.pieces ? r.piece : &r.body, .pieces = r.pieces ? r.pieces : 1};
+    pst_sigv4_sign(&s->key, &q, pst_clock_wall_ms() / 1000, date, &authorization);
+    PST_ASSERT(!target.failed && !authorization.failed);
+    add_header(&r, PST_VIEW_LIT("X-Amz-Date"), pst_view_str(date));
+    add_header(&r, PST_VIEW_LIT("Authorization"), pst_buf_view(&authorization));
+    pst_http_call_t *call = start(h, t, &r, done, arg);
+    pst_buf_release(&target);
+    pst_buf_release(&authorization);
+    return call;
+}
+
 pst_http_call_t *pst_http_start(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,
                                 pst_http_done_fn *done, void *arg)
 {
     if (!sendable(req))
         return NULL;
-    if (t->h1 && pst_curl_site_http1(t->curl) && !pst_h1_site_unfit(t->h1) && is_fit(req->path))
-        return pst_h1_start(t->h1, req, done, arg);
-    return pst_curl_start(h->curl, t->curl, req, done, arg);
+    if (!t->signer)
+        return start(h, t, req, done, arg);
+    if (req->headers > PST_HTTP_HEADERS_MAX - SIGNATURE_HEADERS_MAX)
+        return NULL;
+    return start_signed(h, t, req, done, arg);
 }
 
 void pst_http_cancel(pst_http_t *h, pst_http_call_t **call)

@@ -2,7 +2,7 @@
  * HTTP/1.1, and curl.h, for everything else.
  *
  * A target is where calls of one provider go: base URL, trust, key, timeout.  The key is put on requests to that base
- * URL and nowhere else: a path can only extend it, and no redirect is followed.
+ * URL, or signs them, and nowhere else: a path can only extend it, and no redirect is followed.
  *
  * Owns everything it makes; borrows the loop, which must outlive it. */
 #ifndef PST_HTTP_H

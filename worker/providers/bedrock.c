@@ -400,6 +400,8 @@ static pst_err_t build(const pst_task_t *task, pst_arena_t *a, pst_http_req_t *r
     pst_chat_t c;
     memset(ret, 0, sizeof *ret);
     pst_chat_begin(&c, task, a);
+    if (pst_view_eqs(task->endpoint.model, ".") || pst_view_eqs(task->endpoint.model, ".."))
+        pst_chat_refuse(&c, "model: this is no name of a model"); /* but of another place in the path */
     if (pst_chat_n(&c) != 1)
         pst_chat_refuse(&c, "n: this provider gives one choice a request: submit more requests");
     if (!c.why)
@@ -587,7 +589,7 @@ static void read_answer(const pst_task_t *task, const pst_http_answer_t *answer,
 
 const pst_provider_t pst_provider_bedrock = {
     .name = "bedrock",
-    .auth = PST_AUTH_BEARER,
+    .auth = PST_AUTH_AWS,
     .urls = 1u << PST_URL_CHAT,
     .params = PST_PARAM_TOOLS | PST_PARAM_RESPONSE_FORMAT | PST_PARAM_IMAGES | PST_PARAM_REASONING,
     .build = build,
