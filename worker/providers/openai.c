@@ -4,6 +4,8 @@
  * numbers of any size, NUL escapes, duplicate keys, order and white space arrive as they were
  * written.  Touched are the model's name, our routing fields, a stream that was not asked for, and
  * what the endpoint's flags say this host does not know. */
+#include "providers/openai.h"
+
 #include "providers/adapters.h"
 #include "providers/answer.h"
 #include "providers/common.h"
@@ -18,20 +20,6 @@
 #define PIECE_BYTES_MIN ((size_t)4 << 10)
 #define SHORT_PARTS_BYTES ((size_t)16 << 10)
 
-typedef struct copy {
-    const pst_task_t *task;
-    const pst_json_t *j;
-    pst_buf_t *out;
-    pst_view_t *piece;   /* NULL: all goes to `out` */
-    unsigned pieces;
-    size_t done;         /* of `out`: what the pieces so far have of it */
-    pst_arena_t *a;
-    bool first;          /* nothing written in the object yet */
-    bool has_model;
-    bool streams;        /* the body asks for a stream */
-    bool has_other_max;  /* the name that max tokens would be renamed to is there already */
-} copy_t;
-
 /* What becomes of a member of the body. */
 typedef enum fate {
     FATE_KEEP,
@@ -39,12 +27,14 @@ typedef enum fate {
     FATE_STREAM,    /* dropped, and noted */
     FATE_MODEL,     /* the value becomes the upstream name */
     FATE_RENAME,    /* the key becomes the host's name for max tokens */
+    FATE_WORD,      /* the key becomes the dialect's */
     FATE_DEVELOPER, /* role developer becomes system in the value's items */
+    FATE_MESSAGES,  /* the value is the dialect's to write */
 } fate_t;
 
-static bool has_flag(const copy_t *c, uint32_t flag)
+static bool has_flag(const pst_copy_t *c, uint32_t flag)
 {
-    return (c->task->endpoint.flags & flag) != 0;
+    return (c->flags & flag) != 0;
 }
 
 /* Members that an unknown host may refuse and that change nothing of the answer's meaning. */
@@ -62,7 +52,7 @@ static bool is_store_key(pst_view_t key)
 
 /* The name of max tokens that this host does not know; NULL if it knows both, or another API is
  * spoken. */
-static const char *wrong_max(const copy_t *c)
+static const char *wrong_max(const pst_copy_t *c)
 {
     if (c->task->url != PST_URL_CHAT)
         return NULL;
@@ -71,7 +61,7 @@ static const char *wrong_max(const copy_t *c)
     return has_flag(c, PST_EP_MAX_TOKENS) ? "max_completion_tokens" : NULL;
 }
 
-static const char *right_max(const copy_t *c)
+static const char *right_max(const pst_copy_t *c)
 {
     return has_flag(c, PST_EP_MAX_COMPLETION_TOKENS) ? "max_completion_tokens" : "max_tokens";
 }
@@ -81,14 +71,49 @@ static bool is_off(const pst_json_t *j, uint32_t t)
     return pst_json_is(j, t, PST_JSON_FALSE) || pst_json_is(j, t, PST_JSON_NULL);
 }
 
-static bool holds_roles(const copy_t *c, pst_view_t key)
+static bool holds_roles(const pst_copy_t *c, pst_view_t key)
 {
     return (c->task->url == PST_URL_CHAT && pst_view_eqs(key, "messages")) ||
            (c->task->url == PST_URL_RESPONSES && pst_view_eqs(key, "input"));
 }
 
+/* NULL: the dialect has the same word. */
+static const pst_openai_word_t *word_of(const pst_copy_t *c, pst_view_t key)
+{
+    const pst_openai_dialect_t *d = c->dialect;
+    for (size_t i = 0; i < d->words; i++) {
+        if (pst_view_eqs(key, d->word[i].ours))
+            return &d->word[i];
+    }
+    return NULL;
+}
+
+/* Where both words are there the dialect's is what the user means for it. */
+static fate_t fate_of_word(const pst_copy_t *c, const pst_openai_word_t *w)
+{
+    return w->theirs && pst_member(c->j, 0, w->theirs) == PST_JSON_NONE ? FATE_WORD : FATE_DROP;
+}
+
+/* What an endpoint's flags and the dialect say. */
+static fate_t fate_by_host(const pst_copy_t *c, pst_view_t key)
+{
+    const char *wrong = wrong_max(c);
+    if (wrong && pst_view_eqs(key, wrong))
+        return c->has_other_max ? FATE_DROP : FATE_RENAME;
+    if (has_flag(c, PST_EP_NO_STORE) && is_store_key(key))
+        return FATE_DROP;
+    const pst_openai_word_t *w = word_of(c, key);
+    if (w)
+        return fate_of_word(c, w);
+    if (!holds_roles(c, key))
+        return FATE_KEEP;
+    if (c->dialect->put_messages && c->task->url == PST_URL_CHAT)
+        return FATE_MESSAGES;
+    return has_flag(c, PST_EP_NO_DEVELOPER) ? FATE_DEVELOPER : FATE_KEEP;
+}
+
 /* Of a stream that is off no member is sent: hosts differ on whether null is allowed. */
-static fate_t fate_of(const copy_t *c, pst_view_t key)
+static fate_t fate_of(const pst_copy_t *c, pst_view_t key)
 {
     static const struct {
         pst_view_t key;
@@ -102,17 +127,10 @@ static fate_t fate_of(const copy_t *c, pst_view_t key)
         if (pst_view_eq(key, known[i].key))
             return known[i].fate;
     }
-    if (c->task->endpoint.flags == 0)
-        return FATE_KEEP;
-    const char *wrong = wrong_max(c);
-    if (wrong && pst_view_eqs(key, wrong))
-        return c->has_other_max ? FATE_DROP : FATE_RENAME;
-    if (has_flag(c, PST_EP_NO_STORE) && is_store_key(key))
-        return FATE_DROP;
-    return has_flag(c, PST_EP_NO_DEVELOPER) && holds_roles(c, key) ? FATE_DEVELOPER : FATE_KEEP;
+    return c->flags || c->dialect != &pst_openai_plain ? fate_by_host(c, key) : FATE_KEEP;
 }
 
-static void add_piece(copy_t *c, const char *p, size_t n)
+static void add_piece(pst_copy_t *c, const char *p, size_t n)
 {
     if (c->pieces == PIECES_MAX)
         c->out->failed = true;
@@ -121,13 +139,13 @@ static void add_piece(copy_t *c, const char *p, size_t n)
 }
 
 /* Makes a piece of what was put into `out` since the last one. */
-static void close_piece(copy_t *c)
+static void close_piece(pst_copy_t *c)
 {
     add_piece(c, c->out->p + c->done, c->out->n - c->done);
     c->done = c->out->n;
 }
 
-static void put_range(copy_t *c, uint32_t from, uint32_t to)
+void pst_copy_range(pst_copy_t *c, uint32_t from, uint32_t to)
 {
     if (c->piece && to - from >= PIECE_BYTES_MIN) {
         close_piece(c);
@@ -139,7 +157,7 @@ static void put_range(copy_t *c, uint32_t from, uint32_t to)
 
 /* The array from its first byte to its last, with the role of each item that says developer
  * replaced. */
-static void put_without_developer(copy_t *c, uint32_t array)
+static void put_without_developer(pst_copy_t *c, uint32_t array)
 {
     const pst_json_t *j = c->j;
     uint32_t at = j->tok[array].start;
@@ -149,39 +167,45 @@ static void put_without_developer(copy_t *c, uint32_t array)
             uint32_t role = pst_json_get(j, m, "role");
             if (!pst_is_word(j, role, "developer"))
                 continue;
-            put_range(c, at, j->tok[role].start);
+            pst_copy_range(c, at, j->tok[role].start);
             pst_buf_puts(c->out, "\"system\"");
             at = j->tok[role].end;
         }
     }
-    put_range(c, at, j->tok[array].end);
+    pst_copy_range(c, at, j->tok[array].end);
 }
 
 /* `gap` is where the text before the key begins: past the brace or past the member before. */
-static void put_member(copy_t *c, uint32_t gap, uint32_t key, fate_t fate)
+static void put_member(pst_copy_t *c, uint32_t gap, uint32_t key, fate_t fate)
 {
     const pst_json_tok_t *k = &c->j->tok[key], *v = &c->j->tok[key + 1];
     /* Only the gap before a member that was not the first has a comma: one that becomes the first
      * loses it. */
     if (!c->first || !memchr(c->j->text.p + gap, ',', k->start - gap))
-        put_range(c, gap, k->start);
+        pst_copy_range(c, gap, k->start);
     c->first = false;
     if (fate == FATE_RENAME) {
         pst_json_put_str(c->out, pst_view_str(right_max(c)));
-        put_range(c, k->end, v->end);
+        pst_copy_range(c, k->end, v->end);
+    } else if (fate == FATE_WORD) {
+        pst_json_put_str(c->out, pst_view_str(word_of(c, pst_json_str(c->j, key, c->a))->theirs));
+        pst_copy_range(c, k->end, v->end);
     } else if (fate == FATE_MODEL) {
-        put_range(c, k->start, v->start);
+        pst_copy_range(c, k->start, v->start);
         pst_json_put_str(c->out, c->task->endpoint.model);
         c->has_model = true;
     } else if (fate == FATE_DEVELOPER) {
-        put_range(c, k->start, v->start);
+        pst_copy_range(c, k->start, v->start);
         put_without_developer(c, key + 1);
+    } else if (fate == FATE_MESSAGES) {
+        pst_copy_range(c, k->start, v->start);
+        c->dialect->put_messages(c, key + 1);
     } else {
-        put_range(c, k->start, v->end);
+        pst_copy_range(c, k->start, v->end);
     }
 }
 
-static void put_body(copy_t *c)
+static void put_body(pst_copy_t *c)
 {
     const pst_json_t *j = c->j;
     uint32_t gap = j->tok[0].start + 1;
@@ -199,7 +223,7 @@ static void put_body(copy_t *c)
         pst_buf_puts(c->out, c->first ? "\"model\":" : ",\"model\":");
         pst_json_put_str(c->out, c->task->endpoint.model);
     }
-    put_range(c, gap, j->tok[0].end);
+    pst_copy_range(c, gap, j->tok[0].end);
 }
 
 static const char *const paths[PST_URL_COUNT] = {
@@ -209,7 +233,7 @@ static const char *const paths[PST_URL_COUNT] = {
     [PST_URL_COMPLETIONS] = "/completions",
 };
 
-static pst_err_t put_request(copy_t *c, pst_buf_t *out, pst_view_t *ret_why)
+static pst_err_t put_request(pst_copy_t *c, pst_buf_t *out, pst_view_t *ret_why)
 {
     c->out = out;
     c->first = true;
@@ -224,7 +248,7 @@ static pst_err_t put_request(copy_t *c, pst_buf_t *out, pst_view_t *ret_why)
 }
 
 /* NOMEM: too many pieces, too much between them, or no memory for them. */
-static pst_err_t build_in_pieces(copy_t *c, pst_http_req_t *ret, pst_view_t *ret_why)
+static pst_err_t build_in_pieces(pst_copy_t *c, pst_http_req_t *ret, pst_view_t *ret_why)
 {
     pst_buf_t out;
     c->piece = pst_arena_get(c->a, PIECES_MAX * sizeof *c->piece);
@@ -238,7 +262,7 @@ static pst_err_t build_in_pieces(copy_t *c, pst_http_req_t *ret, pst_view_t *ret
 
 /* Into the arena at once: what is added is less than this but for names that are all escapes and members that are
  * there many times over. */
-static pst_err_t build_at_once(copy_t *c, pst_http_req_t *ret, pst_view_t *ret_why)
+static pst_err_t build_at_once(pst_copy_t *c, pst_http_req_t *ret, pst_view_t *ret_why)
 {
     pst_buf_t out;
     pst_err_t e = pst_buf_in_arena(&out, c->a, c->j->text.n + 2 * c->task->endpoint.model.n + 64);
@@ -248,7 +272,7 @@ static pst_err_t build_at_once(copy_t *c, pst_http_req_t *ret, pst_view_t *ret_w
     return e;
 }
 
-static pst_err_t build_in_any_case(copy_t *c, pst_http_req_t *ret, pst_view_t *ret_why)
+static pst_err_t build_in_any_case(pst_copy_t *c, pst_http_req_t *ret, pst_view_t *ret_why)
 {
     PST_SCOPED(pst_buf_release) pst_buf_t out;
     pst_buf_init(&out, 0);
@@ -256,15 +280,18 @@ static pst_err_t build_in_any_case(copy_t *c, pst_http_req_t *ret, pst_view_t *r
     return e ? e : pst_seal(&out, c->a, &ret->body);
 }
 
-static pst_err_t build(const pst_task_t *task, pst_arena_t *a, pst_http_req_t *ret,
-                       pst_view_t *ret_why)
+const pst_openai_dialect_t pst_openai_plain = {.heeded = UINT32_MAX};
+
+pst_err_t pst_openai_build(const pst_openai_dialect_t *dialect, const pst_task_t *task, pst_arena_t *a,
+                           pst_http_req_t *ret, pst_view_t *ret_why)
 {
     const pst_json_t *j = task->body;
     if (task->url == PST_URL_RESPONSES && pst_is_true(j, 0, "background")) {
         *ret_why = PST_VIEW_LIT("background: the answer would not be the response: leave it out");
         return PST_E_INVALID;
     }
-    copy_t c = {.task = task, .j = j, .a = a};
+    pst_copy_t c = {.task = task, .dialect = dialect, .j = j, .a = a};
+    c.flags = dialect->flags | (task->endpoint.flags & dialect->heeded);
     c.has_other_max = wrong_max(&c) && pst_member(j, 0, right_max(&c)) != PST_JSON_NONE;
     *ret = (pst_http_req_t){.path = pst_view_str(paths[task->url])};
     if (j->text.n >= LONG_BODY_BYTES) {
@@ -276,6 +303,12 @@ static pst_err_t build(const pst_task_t *task, pst_arena_t *a, pst_http_req_t *r
     }
     pst_err_t e = build_at_once(&c, ret, ret_why);
     return e == PST_E_NOMEM ? build_in_any_case(&c, ret, ret_why) : e;
+}
+
+static pst_err_t build(const pst_task_t *task, pst_arena_t *a, pst_http_req_t *ret,
+                       pst_view_t *ret_why)
+{
+    return pst_openai_build(&pst_openai_plain, task, a, ret, ret_why);
 }
 
 /* ---- answer ---- */
@@ -431,8 +464,8 @@ static void read_usage(const pst_json_t *j, uint32_t usage, pst_reading_t *ret)
     pst_reading_set_usage(ret, &u);
 }
 
-static void read_ok(const pst_task_t *task, const pst_json_t *j, const pst_http_answer_t *answer,
-                    pst_arena_t *a, pst_reading_t *ret)
+void pst_openai_read_ok(const pst_task_t *task, const pst_json_t *j, const pst_http_answer_t *answer,
+                        pst_arena_t *a, pst_reading_t *ret)
 {
     uint32_t at[MEMBERS];
     pst_members(j, 0, members, MEMBERS, at);
@@ -457,7 +490,7 @@ static void read_ok(const pst_task_t *task, const pst_json_t *j, const pst_http_
 static void read_answer(const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a,
                         pst_reading_t *ret)
 {
-    pst_answer_read(task, answer, a, ret, read_ok);
+    pst_answer_read(task, answer, a, ret, pst_openai_read_ok);
 }
 
 const pst_provider_t pst_provider_openai = {
