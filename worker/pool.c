@@ -34,6 +34,7 @@ typedef struct pool {
     uint32_t capacity;         /* 0: not served */
     pst_ns_t delay;            /* of an answer that it gives by itself */
     uint32_t answer_bytes;     /* of its text, at least */
+    char *api_version;         /* of requests to it; NULL: none */
     pst_link_t queue, live;    /* pst_run_t.link */
     uint32_t queued, lives;
     pst_link_t endpoints;      /* endpoint_t.link */
@@ -284,6 +285,7 @@ static const char *prepare(pst_run_t *r, pst_task_t *ret)
         .endpoint = {r->endpoint->name.model, r->endpoint->max_output, r->endpoint->flags},
         .random = pst_rng_next(&p->rng),
         .wall_s = p->wall_ms / 1000,
+        .api_version = pst_view_str(r->pool->api_version),
         .answer_bytes = r->pool->answer_bytes,
     };
     return NULL;
@@ -684,6 +686,7 @@ static pool_t *add_pool(pst_pools_t *p, const char *name)
 static void free_pool(pool_t *pool)
 {
     pst_http_target_destroy(&pool->target);
+    free(pool->api_version);
     free(pool->name);
     free(pool);
 }
@@ -718,6 +721,8 @@ static void serve(pst_pools_t *p, plan_t *plan, const pst_pool_choice_t *choice)
     pool->adapter = plan->adapter;
     pool->delay = c->echo_delay;
     pool->answer_bytes = c->echo_bytes;
+    free(pool->api_version);
+    pool->api_version = c->api_version ? pst_strdup_view(pst_view_str(c->api_version)) : NULL;
     uint32_t jobs = choice->concurrency ? choice->concurrency : c->limits.concurrency;
     pool->capacity = PST_MIN(jobs ? jobs : PST_POOL_CAPACITY_DEFAULT, PST_POOLS_RUNS_MAX);
     pst_log(PST_LOG_INFO, "provider.served", "provider=%s api=%s calls_max=%u", c->name, c->api,

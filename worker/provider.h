@@ -36,6 +36,7 @@ typedef struct pst_task {
     pst_endpoint_opts_t endpoint;
     uint64_t random;                 /* for ids that must be made up: one value an attempt */
     uint64_t wall_s;                 /* seconds since 1970, for `created` */
+    pst_view_t api_version;          /* azure: of a base URL that names one; empty: of one that needs none */
     uint32_t answer_bytes;           /* echo: a text is padded to so many bytes; 0: as it was asked */
 } pst_task_t;
 
@@ -106,6 +107,7 @@ typedef enum pst_auth {
     PST_AUTH_X_API_KEY,/* x-api-key: KEY */
     PST_AUTH_GOOG_KEY, /* x-goog-api-key: KEY */
     PST_AUTH_AWS,      /* ID:SECRET[:TOKEN] signs the request (http/sigv4.h); without a colon: as BEARER */
+    PST_AUTH_API_KEY,  /* api-key: KEY */
 } pst_auth_t;
 
 typedef struct pst_provider {

@@ -2,22 +2,29 @@
 
 #define BIT(url) (1u << PST_URL_##url)
 
-/* What each wire protocol can serve and say.  The adapters say the same (`urls`, `params` in worker/providers); they are the workers',
- * whose code the broker does not link; tests/unit/shell_config_test.c compares the two. */
+/* What each wire protocol can serve and say, and what its provider counts.  The first two the adapters say as well
+ * (`urls`, `params` in worker/providers); they are the workers', whose code the broker does not link;
+ * tests/unit/shell_config_test.c compares the two. */
 typedef struct wire_protocol {
     const char *api;
     uint32_t urls, params;
+    pst_reserve_t reserve;
 } wire_protocol_t;
 
 static const wire_protocol_t known[] = {
-    {"openai", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS), PST_PARAMS_ALL},
+    {"openai", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS), PST_PARAMS_ALL, PST_RESERVE_LIMIT},
     {"anthropic", BIT(CHAT),
-     PST_PARAM_TOOLS | PST_PARAM_RESPONSE_FORMAT | PST_PARAM_IMAGES | PST_PARAM_REASONING},
-    {"gemini", BIT(CHAT) | BIT(EMBEDDINGS), PST_PARAMS_ALL & ~(uint32_t)PST_PARAM_LOGIT_BIAS},
-    {"cohere", BIT(CHAT) | BIT(EMBEDDINGS), PST_PARAMS_ALL & ~(uint32_t)(PST_PARAM_LOGIT_BIAS | PST_PARAM_N)},
+     PST_PARAM_TOOLS | PST_PARAM_RESPONSE_FORMAT | PST_PARAM_IMAGES | PST_PARAM_REASONING, PST_RESERVE_EXPECTED},
+    {"gemini", BIT(CHAT) | BIT(EMBEDDINGS), PST_PARAMS_ALL & ~(uint32_t)PST_PARAM_LOGIT_BIAS, PST_RESERVE_LIMIT},
+    {"cohere", BIT(CHAT) | BIT(EMBEDDINGS), PST_PARAMS_ALL & ~(uint32_t)(PST_PARAM_LOGIT_BIAS | PST_PARAM_N),
+     PST_RESERVE_LIMIT},
     {"bedrock", BIT(CHAT),
-     PST_PARAM_TOOLS | PST_PARAM_RESPONSE_FORMAT | PST_PARAM_IMAGES | PST_PARAM_REASONING},
-    {"echo", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS), PST_PARAMS_ALL},
+     PST_PARAM_TOOLS | PST_PARAM_RESPONSE_FORMAT | PST_PARAM_IMAGES | PST_PARAM_REASONING, PST_RESERVE_LIMIT},
+    {"echo", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS), PST_PARAMS_ALL, PST_RESERVE_LIMIT},
+    {"mistral", BIT(CHAT) | BIT(EMBEDDINGS),
+     PST_PARAMS_ALL & ~(uint32_t)(PST_PARAM_LOGPROBS | PST_PARAM_LOGIT_BIAS), PST_RESERVE_LIMIT},
+    /* Admits a call by its prompt and max_tokens. */
+    {"azure", BIT(CHAT) | BIT(RESPONSES) | BIT(EMBEDDINGS) | BIT(COMPLETIONS), PST_PARAMS_ALL, PST_RESERVE_LIMIT},
 };
 
 /* Of an api that is not known: nothing. */
@@ -53,7 +60,7 @@ static pst_core_provider_t provider_of(const pst_config_provider_t *p)
     wire_protocol_t protocol = protocol_of(p->api);
     pst_core_provider_t core = {
         .name = pst_view_str(p->name),
-        .reserve = strcmp(p->api, "anthropic") == 0 ? PST_RESERVE_EXPECTED : PST_RESERVE_LIMIT,
+        .reserve = protocol.reserve,
         .concurrency = p->limits.concurrency,
         .urls = protocol.urls & BIT(CHAT) ? protocol.urls | BIT(RESPONSES) : protocol.urls, /* by way of a chat */
         .params = protocol.params,

@@ -41,6 +41,13 @@ static bool key_text(const pst_config_provider_t *p, char *to, size_t room)
     return e == PST_OK;
 }
 
+static const char *url_text(const pst_config_provider_t *p, char *to, size_t room)
+{
+    snprintf(to, room, "%s%s%s", p->base_url ? p->base_url : "-", p->api_version ? "?api-version=" : "",
+             p->api_version ? p->api_version : "");
+    return to;
+}
+
 /* How many keys are missing. */
 static unsigned put_providers(const pst_config_t *c)
 {
@@ -48,9 +55,9 @@ static unsigned put_providers(const pst_config_t *c)
     printf("%-16s %-10s %-44s %-28s %s\n", "PROVIDER", "API", "BASE URL", "LIMITS", "KEY");
     for (uint32_t i = 0; i < c->providers_n; i++) {
         const pst_config_provider_t *p = &c->providers[i];
-        char limits[160], key[sizeof(pst_errbuf_t) + 16];
+        char limits[160], key[sizeof(pst_errbuf_t) + 16], url[1200];
         missing += !key_text(p, key, sizeof key);
-        printf("%-16s %-10s %-44s %-28s %s\n", p->name, p->api, p->base_url ? p->base_url : "-",
+        printf("%-16s %-10s %-44s %-28s %s\n", p->name, p->api, url_text(p, url, sizeof url),
                limits_text(&p->limits, limits, sizeof limits), key);
     }
     return missing;

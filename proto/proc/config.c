@@ -111,6 +111,44 @@ static const char *base_url(pst_reader_t *r, const char *url, const char *api)
     return pst_reader_keep(r, pst_view(whole, (size_t)wrote));
 }
 
+/* Azure's two forms: …/openai/v1, and …/openai?api-version=…, where deployments are part of the path: the adapter puts
+ * them there, and the version behind it. */
+static void azure_url(pst_reader_t *r, const pst_yaml_t *given, pst_config_provider_t *p)
+{
+    const char *query = strchr(p->base_url, '?');
+    p->api_version = query ? strchr(query, '=') + 1 : NULL;
+    size_t n = query ? (size_t)(query - p->base_url) : strlen(p->base_url);
+    while (n > 0 && p->base_url[n - 1] == '/')
+        n--;
+    const char *kept = pst_reader_keep(r, pst_view(p->base_url, n));
+    const char *api = ends(kept, "/v1") || ends(kept, "/openai") ? "" : "/openai";
+    const char *version = query || ends(kept, "/v1") ? "" : "/v1";
+    if (query && ends(kept, "/v1"))
+        pst_reader_fail(r, given, "providers.%s.base_url is not right: /v1 needs no api-version: leave ?… out", p->name);
+    if (strstr(kept, "/deployments"))
+        pst_reader_fail(r, given,
+                        "providers.%s.base_url is not right: leave /deployments/… out: a deployment is the model's "
+                        "name there", p->name);
+    char whole[1100];
+    int wrote = snprintf(whole, sizeof whole, "%s%s%s", kept, api, version);
+    p->base_url = pst_reader_keep(r, pst_view(whole, (size_t)wrote));
+}
+
+/* `given` is the user's base_url; NULL: the catalog's stands, and is what it shall be. */
+static void finish_url(pst_reader_t *r, const pst_yaml_t *given, pst_config_provider_t *p)
+{
+    if (!given)
+        return;
+    if (strcmp(p->api, "azure") == 0) {
+        azure_url(r, given, p);
+        return;
+    }
+    if (strchr(p->base_url, '?'))
+        pst_reader_fail(r, given, "providers.%s.base_url is not right: only azure has versions: leave ?… out",
+                        p->name);
+    p->base_url = base_url(r, p->base_url, p->api);
+}
+
 /* How a host deviates where the user does not say: as the catalog's provider at the same URL does, else as
  * carefully as the smallest OpenAI-shaped servers need. */
 static uint32_t guess_flags(const merge_t *m, const pst_config_provider_t *p)
@@ -145,14 +183,14 @@ static void finish_provider(merge_t *m, const pst_yaml_t *name, const pst_yaml_t
                 p->name, pst_config_apis);
         return;
     }
-    bool url_given = pst_config_value(entry, "base_url") != NULL;
+    const pst_yaml_t *url = pst_config_value(entry, "base_url");
     if (strcmp(p->api, "echo") == 0) {
         p->base_url = "";
     } else if (p->base_url) {
-        p->base_url = base_url(r, p->base_url, p->api);
+        finish_url(r, url, p);
         if (!defaults && !pst_config_value(entry, "options"))
             p->flags = guess_flags(m, p);
-    } else if (!url_given) {
+    } else if (!url) {
         pst_reader_fail(r, name,
                         "provider `%s` has no base_url: add it, such as https://api.openai.com/v1",
                         p->name);

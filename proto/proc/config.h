@@ -48,7 +48,9 @@ typedef struct pst_config_header {
 typedef struct pst_config_provider {
     const char *name;
     const char *api;       /* wire protocol: an adapter's name */
-    const char *base_url;  /* no trailing slash; anthropic: ends in /v1, gemini: in /v1beta, cohere: in /v2; echo: "" */
+    const char *base_url;  /* no trailing slash; anthropic: ends in /v1, gemini: in /v1beta, cohere: in /v2; azure: in
+                            /openai with an api_version, else in /v1; echo: "" */
+    const char *api_version; /* azure: what base_url had behind ?api-version=; NULL: nothing */
     const char *key_ref;   /* "${VAR}", or several with colons between, "file:/path", a literal, or NULL: none needed */
     const char *ca_file;   /* trusted certificates; NULL: the system's */
     const char *proxy_ref; /* as key_ref, of a URL; "": none; NULL: the one the environment names */

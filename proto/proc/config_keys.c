@@ -335,22 +335,8 @@ static void read_durability(pst_reader_t *r, const entry_t *k, const pst_yaml_t 
         ((pst_config_t *)into)->durability = (pst_durability_t)i;
 }
 
-const char pst_config_apis[] = "openai, anthropic, gemini, bedrock, cohere or echo";
-static const char *const api_words[] = {"openai", "anthropic", "gemini", "bedrock", "cohere", "echo", NULL};
-static const char *const api_later[] = {"azure", "mistral", NULL};
-
-static void read_api(pst_reader_t *r, const entry_t *k, const pst_yaml_t *v, void *into)
-{
-    const pst_view_t *text = scalar(r, v, k->type);
-    if (!text)
-        return;
-    if (word_index(api_later, *text) >= 0)
-        fail_value(r, v, false,
-                   "not in this build yet: use openai where the host speaks it too, or go through "
-                   "openrouter");
-    else
-        read_word(r, k, v, into);
-}
+const char pst_config_apis[] = "openai, anthropic, gemini, mistral, azure, bedrock, cohere or echo";
+static const char *const api_words[] = {"openai", "anthropic", "gemini", "mistral", "azure", "bedrock", "cohere", "echo", NULL};
 
 /* Bits by the place of their names. */
 static const char *const option_words[] = {
@@ -633,10 +619,11 @@ static const entry_t price_keys[] = {
 static const pst_section_t price_section = SECTION(price_keys);
 
 static const entry_t provider_keys[] = {
-    {.name = "api", .read = read_api, .type = "a wire protocol", AT(pst_config_provider_t, api),
-     .words = api_words, .help = "openai, anthropic, gemini, bedrock, cohere or echo (answers by itself)"},
-    {.name = "base_url", TEXT(pst_config_provider_t, base_url, "a URL", pst_value_http_url), .secret = true,
-     .help = "up to what the SDKs call the base URL: https://api.openai.com/v1"},
+    {.name = "api", .read = read_word, .type = "a wire protocol", AT(pst_config_provider_t, api),
+     .words = api_words, .help = "openai, anthropic, gemini, mistral, azure, bedrock, cohere or echo (answers by itself)"},
+    {.name = "base_url", TEXT(pst_config_provider_t, base_url, "a URL", pst_value_base_url), .secret = true,
+     .help = "up to what the SDKs call the base URL: https://api.openai.com/v1; azure: https://RES.openai.azure.com/openai/v1, "
+             "or …/openai?api-version=… where the version is to be named"},
     {.name = "api_key", TEXT(pst_config_provider_t, key_ref, "${VARIABLE} or file:/path", pst_value_secret),
      .secret = true, .help = "resolved by workers alone; \"\" for none; api bedrock: an API key, or ${ID}:${SECRET} or "
                             "${ID}:${SECRET}:${TOKEN} to sign with"},

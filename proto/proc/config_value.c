@@ -223,6 +223,27 @@ const char *pst_value_http_url(pst_view_t v)
     return NULL;
 }
 
+const char *pst_value_base_url(pst_view_t v)
+{
+    static const char name[] = "?api-version=";
+    static const char advice[] = "behind ?api-version= write a version such as 2024-10-21, and nothing more";
+    const char *query = v.n ? memchr(v.p, '?', v.n) : NULL;
+    if (!query)
+        return pst_value_http_url(v);
+    size_t n = (size_t)(query - v.p);
+    pst_view_t version = skip(v, n);
+    if (!begins(version, name))
+        return pst_value_http_url(v);
+    version = skip(version, sizeof name - 1);
+    for (size_t i = 0; i < version.n; i++) {
+        if (!name_char(version.p[i]) && version.p[i] != '-')
+            return advice;
+    }
+    if (version.n == 0 || version.n > 64)
+        return advice;
+    return pst_value_http_url(pst_view(v.p, n));
+}
+
 const char *pst_value_proxy(pst_view_t v)
 {
     static const char advice[] = "write http://[USER:PASSWORD@]HOST:PORT, https://…, socks5h://…, ${VARIABLE} or \"\" for none";

@@ -20,6 +20,8 @@ const char *pst_value_upstream(pst_view_t v);      /* a provider's name of a mod
 const char *pst_value_word(pst_view_t v);          /* a short name such as fp8 */
 const char *pst_value_path(pst_view_t v);          /* of a file, from the root on; at most 1024 bytes */
 const char *pst_value_http_url(pst_view_t v);
+/* The same, with ?api-version=… behind it or not. */
+const char *pst_value_base_url(pst_view_t v);
 const char *pst_value_proxy(pst_view_t v);         /* a URL with a scheme that curl knows a proxy by, ${VARIABLE}, or empty */
 const char *pst_value_header(pst_view_t v);        /* its value: printable ASCII, ${VAR} or file:/path */
 const char *pst_value_header_name(pst_view_t v);   /* of a request; none that a request has anyway */

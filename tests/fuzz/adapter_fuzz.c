@@ -1,7 +1,7 @@
 /* adapter_fuzz.c - any body a user may submit and any answer a provider may send.
  *
  * An input is AUFS, one line, a newline, a body:
- *   A  adapter, '0' on      U  url, '0' on      F  flags of the endpoint, from '@' on
+ *   A  adapter, '0' on      U  url, '0' on      F  flags of the endpoint, from '@' on; with its high bit, an api version
  *   S  'b': the body is a job's, to be built; else the place in `statuses` of an answer with that body
  * The line is the value of every header about waiting and limits; with bars in it, they have what is between those in
  * turn.  It is also the name of a header. */
@@ -145,6 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pst_task_t task = {
         .url = (pst_url_t)(text[1] & 3),
         .endpoint = {.model = PST_VIEW_LIT("some/model"), .flags = (uint32_t)text[2] & 63},
+        .api_version = text[2] & 128 ? PST_VIEW_LIT("2024-10-21") : pst_view(NULL, 0),
         .random = 7,
         .wall_s = 1700000000,
     };

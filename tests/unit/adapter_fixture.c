@@ -254,6 +254,7 @@ static void run_case(void **state)
         .url = (pst_url_t)url,
         .body = &body,
         .endpoint = endpoint_of(json_object_get(c, "endpoint")),
+        .api_version = pst_view_str(string_or(c, "api_version", NULL)),
         .random = RANDOM,
         .wall_s = WALL_S,
     };

@@ -295,6 +295,10 @@ static void base_urls_get_their_version(void **state)
         {"cohere", "https://h/", "https://h/v2"},
         {"cohere", "https://h/v2", "https://h/v2"},
         {"openai", "https://h/", "https://h"},
+        {"mistral", "https://h/v1/", "https://h/v1"},
+        {"azure", "https://h", "https://h/openai/v1"},
+        {"azure", "https://h/openai/", "https://h/openai/v1"},
+        {"azure", "https://h/openai/v1/", "https://h/openai/v1"},
         {"openai", "https://h:8443/openai/v1", "https://h:8443/openai/v1"},
     };
     for (size_t i = 0; i < PST_COUNT(cases); i++) {
@@ -304,6 +308,43 @@ static void base_urls_get_their_version(void **state)
         assert_string_equal(c->providers[0].base_url, cases[i].want);
         pst_config_destroy(&c);
     }
+}
+
+static void azure_may_have_a_version(void **state)
+{
+    (void)state;
+    static const char *const urls[] = {"https://h?api-version=2024-10-21", "https://h/?api-version=2024-10-21",
+                                       "https://h/openai?api-version=2024-10-21", "https://h/openai/?api-version=2024-10-21"};
+    for (size_t i = 0; i < PST_COUNT(urls); i++) {
+        char text[200];
+        snprintf(text, sizeof text, "providers: { p: { api: azure, base_url: \"%s\" } }\n", urls[i]);
+        pst_config_t *c = good(text);
+        assert_string_equal(c->providers[0].base_url, "https://h/openai");
+        assert_string_equal(c->providers[0].api_version, "2024-10-21");
+        pst_config_destroy(&c);
+    }
+    pst_config_t *c = good("providers: { p: { api: azure, base_url: \"https://h/openai/v1\" } }\n");
+    assert_null(c->providers[0].api_version);
+    assert_int_equal(c->providers[0].flags, 0);
+    pst_config_destroy(&c);
+    bad("providers:\n"
+        "  one: { api: openai, base_url: \"https://h/v1?api-version=1\" }\n"
+        "  two: { api: azure, base_url: \"https://h/openai/v1?api-version=1\" }\n"
+        "  three: { api: azure, base_url: \"https://h/openai/deployments/d?api-version=1\" }\n"
+        "  four: { api: azure, base_url: \"https://h/openai?api-version=1&x=2\" }\n"
+        "  five: { api: azure, base_url: \"https://h/openai?api-version=\" }\n"
+        "  six: { api: azure, base_url: \"https://u:p@h/openai?api-version=1\" }\n"
+        "  seven: { api: azure, base_url: \"https://h/openai?x=1\" }\n",
+        "p.yaml:2:33: providers.one.base_url is not right: only azure has versions: leave ?… out\n"
+        "p.yaml:3:32: providers.two.base_url is not right: /v1 needs no api-version: leave ?… out\n"
+        "p.yaml:4:34: providers.three.base_url is not right: leave /deployments/… out: a deployment is the model's name "
+        "there\n"
+        "p.yaml:5:33: providers.four.base_url is not right: behind ?api-version= write a version such as 2024-10-21, "
+        "and nothing more\n"
+        "p.yaml:6:33: providers.five.base_url is not right: behind ?api-version= write a version such as 2024-10-21, "
+        "and nothing more\n"
+        "p.yaml:7:32: providers.six.base_url is not right: no user or password in a URL: put the key in api_key\n"
+        "p.yaml:8:34: providers.seven.base_url is not right: a base URL ends with its path: leave ?… and #… out\n");
 }
 
 static void an_unknown_host_is_treated_with_care(void **state)
@@ -420,7 +461,7 @@ static void providers_that_do_not_fit(void **state)
     bad("providers:\n"
         "  one: {}\n"
         "  two: { api: openai }\n"
-        "  three: { api: azure, base_url: \"https://h\" }\n"
+        "  three: { api: bedrok, base_url: \"https://h\" }\n"
         "  four: { api: opnai, base_url: \"https://h\" }\n"
         "  five: { api: openai, base_url: \"ftp://h\" }\n"
         "  six: { api: openai, base_url: \"https://user:secret@h/\" }\n"
@@ -433,10 +474,9 @@ static void providers_that_do_not_fit(void **state)
         "  eleven: { api: echo, options: no_store, data_collection: never }\n"
         "  twelve: { api: anthropic, base_url: \"http://h\", api: gemini }\n",
         "p.yaml:2:3: provider `one` has no api and the catalog does not know it: add `api:` with openai, anthropic, "
-        "gemini, bedrock, cohere or echo\n"
+        "gemini, mistral, azure, bedrock, cohere or echo\n"
         "p.yaml:3:3: provider `two` has no base_url: add it, such as https://api.openai.com/v1\n"
-        "p.yaml:4:17: providers.three.api is `azure`: not in this build yet: use openai where the host speaks it too, "
-        "or go through openrouter\n"
+        "p.yaml:4:17: providers.three.api is `bedrok`: did you mean `bedrock`?\n"
         "p.yaml:5:16: providers.four.api is `opnai`: did you mean `openai`?\n"
         "p.yaml:6:34: providers.five.base_url is not right: write http://HOST[:PORT][/PATH] or https://…\n"
         "p.yaml:7:33: providers.six.base_url is not right: no user or password in a URL: put the key in api_key\n"
@@ -878,7 +918,7 @@ static void every_example_loads(void **state)
         seen++;
     }
     closedir(d);
-    assert_int_equal(seen, 5);
+    assert_int_equal(seen, 6);
 }
 
 static void files_are_found_in_their_order(void **state)
@@ -953,6 +993,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_key_arrives),
     cmocka_unit_test(a_users_model_takes_the_catalogs_place),
     cmocka_unit_test(base_urls_get_their_version),
+    cmocka_unit_test(azure_may_have_a_version),
     cmocka_unit_test(an_unknown_host_is_treated_with_care),
     cmocka_unit_test_setup_teardown(redis_url_may_be_a_variable, forget_keys, forget_keys),
     cmocka_unit_test(unknown_keys),

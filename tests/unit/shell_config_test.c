@@ -35,6 +35,22 @@ static void urls_and_parameters_are_the_adapters(void **state)
     }
 }
 
+/* Anthropic counts the output that there was; all others a call's limit of it. */
+static void a_protocol_says_what_is_reserved(void **state)
+{
+    (void)state;
+    pst_config_t *config = NULL;
+    pst_core_config_t c = core_of("providers:\n"
+                                  "  one: { api: anthropic, base_url: \"https://h\" }\n"
+                                  "  two: { api: azure, base_url: \"https://h\" }\n"
+                                  "  three: { api: mistral, base_url: \"https://h/v1\" }\n",
+                                  &config);
+    assert_int_equal(c.providers[0].reserve, PST_RESERVE_EXPECTED);
+    assert_int_equal(c.providers[1].reserve, PST_RESERVE_LIMIT);
+    assert_int_equal(c.providers[2].reserve, PST_RESERVE_LIMIT);
+    pst_config_destroy(&config);
+}
+
 static void limits_prices_and_models_are_carried_over(void **state)
 {
     (void)state;
@@ -73,6 +89,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(urls_and_parameters_are_the_adapters),
+        cmocka_unit_test(a_protocol_says_what_is_reserved),
         cmocka_unit_test(limits_prices_and_models_are_carried_over),
     };
     if (argc > 1)

@@ -403,6 +403,32 @@ static void a_key_of_aws_without_a_colon_is_a_bearers(void **state)
     server_release(&s);
 }
 
+static void a_key_goes_where_the_provider_looks_for_it(void **state)
+{
+    (void)state;
+    static const char *const line[] = {
+        [PST_AUTH_BEARER] = "\r\nAuthorization: Bearer k-1\r\n",
+        [PST_AUTH_X_API_KEY] = "\r\nx-api-key: k-1\r\n",
+        [PST_AUTH_GOOG_KEY] = "\r\nx-goog-api-key: k-1\r\n",
+        [PST_AUTH_AWS] = "\r\nAuthorization: Bearer k-1\r\n",
+        [PST_AUTH_API_KEY] = "\r\napi-key: k-1\r\n",
+    };
+    static const char *const does[] = {"rac"};
+    for (size_t i = PST_AUTH_BEARER; i < PST_COUNT(line); i++) {
+        server_t s = {.does = does, .answer = answers, .connections = 1};
+        client_t c = {0};
+        server_start(&s);
+        char key[] = "k-1";
+        client_start_with(&c, s.port, i % 2, 60 * PST_SEC, (pst_auth_t)i, key);
+        call(&c, &small);
+        client_stop(&c);
+        server_join(&s);
+        assert_int_equal(c.status, 200);
+        has(&s, 0, line[i]);
+        server_release(&s);
+    }
+}
+
 static void long_body(bool through_curl)
 {
     enum { PART = 100000 };
@@ -762,6 +788,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_proxy_is_the_providers_own_or_the_environments),
     cmocka_unit_test(a_request_with_a_key_of_aws_is_signed),
     cmocka_unit_test(a_key_of_aws_without_a_colon_is_a_bearers),
+    cmocka_unit_test(a_key_goes_where_the_provider_looks_for_it),
     cmocka_unit_test(a_body_in_pieces_arrives_whole),
     cmocka_unit_test(what_cannot_be_sent_is_refused),
     cmocka_unit_test(connections_are_kept),

@@ -47,6 +47,8 @@ static const char *auth_header(pst_auth_t auth)
         return "x-api-key: ";
     case PST_AUTH_GOOG_KEY:
         return "x-goog-api-key: ";
+    case PST_AUTH_API_KEY:
+        return "api-key: ";
     }
     return NULL;
 }

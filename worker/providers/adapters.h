@@ -10,5 +10,7 @@ extern const pst_provider_t pst_provider_gemini;
 extern const pst_provider_t pst_provider_echo;
 extern const pst_provider_t pst_provider_cohere;
 extern const pst_provider_t pst_provider_bedrock;
+extern const pst_provider_t pst_provider_mistral;
+extern const pst_provider_t pst_provider_azure;
 
 #endif

@@ -168,13 +168,16 @@ static pst_view_t detail_text(const pst_json_t *j, uint32_t error, pst_arena_t *
     return pst_json_str(j, detail, a);
 }
 
+/* Mistral puts FastAPI's into its own: {"object":"error","message":{"detail":[{"msg":"text"}]}}. */
 static pst_view_t message_text(const pst_json_t *j, uint32_t error, pst_arena_t *a)
 {
     static const char *const names[] = {"message", "error", "Message"};
     pst_view_t text = {NULL, 0};
     for (size_t i = 0; i < PST_COUNT(names) && text.n == 0; i++)
         text = pst_json_str(j, pst_json_get(j, error, names[i]), a);
-    return text.n ? text : detail_text(j, error, a);
+    if (text.n == 0)
+        text = detail_text(j, error, a);
+    return text.n ? text : detail_text(j, pst_json_get(j, error, "message"), a);
 }
 
 static bool is_error_status(int64_t n)

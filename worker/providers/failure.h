@@ -12,6 +12,7 @@
  *   {"error":"text"}  {"message":"text"}  {"detail":…}       Ollama once, Cohere, FastAPI
  *   {"message"} or {"Message"}, x-amzn-errortype or "__type"  Bedrock
  *   {"object":"error","message","type","code"}               Mistral, old vLLM
+ *   {"object":"error","message":{"detail":…},"type"}         Mistral, of a body that is not valid
  *   HTML, text, nothing                                      proxies on the way */
 #ifndef PST_PROVIDERS_FAILURE_H
 #define PST_PROVIDERS_FAILURE_H

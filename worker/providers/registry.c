@@ -10,6 +10,8 @@ static const pst_provider_t *const providers[] = {
     &pst_provider_echo,
     &pst_provider_cohere,
     &pst_provider_bedrock,
+    &pst_provider_mistral,
+    &pst_provider_azure,
 };
 
 const pst_provider_t *pst_provider_at(unsigned i)
