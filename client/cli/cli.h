@@ -44,6 +44,7 @@ int pst_cli_cancel(const pst_cli_args_t *a);
 int pst_cli_delete(const pst_cli_args_t *a);
 int pst_cli_top(const pst_cli_args_t *a);
 int pst_cli_check(const pst_cli_args_t *a);
+int pst_cli_catalog(const pst_cli_args_t *a);
 
 /* "penstock: …" and a newline on stderr, below a progress bar if there is one. */
 void pst_cli_say(const char *fmt, ...) PST_PRINTF(1, 2);

@@ -28,7 +28,7 @@ static const option_t options[O_COUNT] = {
     [O_DATA] = {"--data", "DIR", "where the private Redis keeps its file (else ~/.local/share/penstock)", AT(data)},
     [O_WAIT] = {"--wait", NULL, "wait until the batch ends, with progress on stderr; exit code 3 if some jobs failed",
                 AT(wait)},
-    [O_OUTPUT] = {"--output", "FILE", "write result lines there", AT(output)},
+    [O_OUTPUT] = {"--output", "FILE", "write there: result lines, or a catalog", AT(output)},
     [O_NAME] = {"--name", "NAME", "a name for people", AT(name)},
     [O_PRIORITY] = {"--priority", "P", "low, normal or high", AT(priority)},
     [O_WINDOW] = {"--completion-window", "W", "finish within 30m, 24h, 7d …, as cheaply as that allows", AT(window)},
@@ -111,6 +111,12 @@ static const command_t commands[] = {
     {.name = "check", .operands = "", .run = pst_cli_check,
      .summary = "read the configuration, say what is wrong, or print what it gives",
      .examples = "  penstock check --config penstock.yaml\n"},
+    {.name = "catalog", .operands = "import FILE|-", .operands_min = 2, .operands_max = 2, .run = pst_cli_catalog,
+     .options = {O_OUTPUT},
+     .summary = "make a catalog of LiteLLM's list of prices, or of OpenRouter's",
+     .examples = "  penstock catalog import model_prices_and_context_window.json --output catalog.yaml\n"
+                 "  curl -s https://openrouter.ai/api/v1/models | penstock catalog import - > catalog.yaml\n"
+                 "  PENSTOCK_CATALOG=catalog.yaml penstock check\n"},
 };
 
 static const char *command_list(char *to, size_t room)

@@ -1,0 +1,5 @@
+pst_fuzz(catalog catalog_fuzz.c penstock_cli penstock_objects)
+target_include_directories(catalog_corpus PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../support)
+if(PST_FUZZ)
+  target_include_directories(catalog_fuzz PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../support)
+endif()
