@@ -23,6 +23,7 @@ cmake --build --preset release
 failed=0
 echo "== unit, simulator, corpus, lint, integration"
 ctest --preset release --no-tests=error --repeat until-pass:2 || failed=1
+grep '^skipped: ' build/release/Testing/Temporary/LastTest.log | sort -u || true
 
 echo "== the same units under the address and undefined-behaviour sanitizers"
 cmake --preset asan >/dev/null
