@@ -399,6 +399,8 @@ static void end_with_answer(pst_core_t *c, const news_t *n, pst_job_status_t sta
     r->cause = cause;
     r->http_status = o->http_status;
     r->endpoint = append_endpoint(c, a, n->endpoint);
+    if (n->endpoint != NONE && c->endpoints[n->endpoint]->on) /* of another one it is not known what it takes */
+        r->dropped = c->routes[n->batch->packs[o->pack].route]->wish.params & ~c->endpoints[n->endpoint]->params;
     r->input_tokens = o->input_tokens;
     r->cached_tokens = o->cached_tokens;
     r->output_tokens = o->output_tokens;

@@ -91,6 +91,29 @@ static void put_attempt(pst_buf_t *b, const pst_result_pack_t *p, const pst_atte
     LIT(b, "}");
 }
 
+/* What the body asked for and the request went without. */
+static void put_dropped(pst_buf_t *b, uint32_t dropped)
+{
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } params[] = {
+#define X(name, bit, text) {1u << (bit), text},
+        PST_PARAM_LIST(X)
+#undef X
+    };
+    if (!(dropped & PST_PARAMS_ALL))
+        return;
+    LIT(b, ",\"dropped\":[");
+    for (size_t i = 0; i < PST_COUNT(params); i++) {
+        if (!(dropped & params[i].bit))
+            continue;
+        pst_json_put_comma(b);
+        pst_json_put_str(b, pst_view_str(params[i].name));
+    }
+    LIT(b, "]");
+}
+
 static void put_account(pst_buf_t *b, const pst_result_pack_t *p, const pst_result_t *r)
 {
     const char *status = pst_job_status_text(r->status);
@@ -111,6 +134,7 @@ static void put_account(pst_buf_t *b, const pst_result_pack_t *p, const pst_resu
         put_attempt(b, p, &r->attempts[i]);
     }
     LIT(b, "]");
+    put_dropped(b, r->dropped);
     if (r->cause != PST_CAUSE_NONE) {
         LIT(b, ",\"error_type\":");
         pst_json_put_str(b, cause_of(r));

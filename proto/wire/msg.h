@@ -152,6 +152,7 @@ typedef struct pst_result {
     uint32_t body_offset, body_bytes; /* in the decompressed blob */
     pst_attempt_t *attempts;
     uint32_t attempts_n;         /* the latest PST_HISTORY_MAX */
+    uint32_t dropped;            /* PST_PARAM_… that the body uses and the endpoint does not take */
 } pst_result_t;
 
 typedef struct pst_result_blob {

@@ -26,7 +26,7 @@ static void put_attempts(msgpack_packer *k, const pst_result_t *r)
 
 static void put_result(msgpack_packer *k, const pst_result_t *r)
 {
-    pst_put_array(k, RESULT_FIELDS);
+    pst_put_array(k, RESULT_FIELDS + (r->dropped != 0));
     pst_put_uint(k, r->index);
     pst_put_str_or_nil(k, r->custom_id, PST_CUSTOM_ID_BYTES_MAX);
     pst_put_uint(k, r->status);
@@ -46,6 +46,8 @@ static void put_result(msgpack_packer *k, const pst_result_t *r)
     pst_put_uint(k, r->body_offset);
     pst_put_uint(k, r->body_bytes);
     put_attempts(k, r);
+    if (r->dropped)
+        pst_put_uint(k, r->dropped);
 }
 
 #define RESULT_BYTES_GUESS 96 /* without its body */
@@ -113,7 +115,8 @@ static void read_result(pst_in_t *c, pst_arena_t *a, pst_result_t *r)
     for (uint32_t i = 0; i < r->attempts_n; i++)
         read_attempt(c, &r->attempts[i]);
     pst_in_close(c, 0);
-    pst_in_close(c, extra);
+    r->dropped = extra ? pst_in_u32(c) : 0;
+    pst_in_close(c, extra ? extra - 1 : 0);
     if (r->status == PST_JOB_NONE)
         pst_in_fail(c, PST_E_MALFORMED);
 }

@@ -74,14 +74,15 @@ static void failed_without_one(void **state)
                       .endpoint = PST_NO_ENDPOINT,
                       .message = PST_VIEW_LIT("no answer in 60 s"),
                       .attempts = attempts + 2,
-                      .attempts_n = 1};
+                      .attempts_n = 1,
+                      .dropped = PST_PARAM_SEED | PST_PARAM_LOGPROBS | 1u << 31};
     check(
         &r, "",
         "{\"id\":\"" ID
         ".4294967294\",\"custom_id\":\"x\",\"response\":null,\"error\":{\"code\":\"timeout\",\"message\":"
         "\"no answer in 60 s\"},\"penstock\":{\"status\":\"failed\",\"provider\":null,\"model\":null,\"cost_usd\":0,"
         "\"queued_ms\":0,\"latency_ms\":0,\"attempts\":[{\"provider\":\"anthropic\",\"status\":null,\"error_type\":"
-        "\"timeout\",\"latency_ms\":60000}],\"error_type\":\"timeout\"}}");
+        "\"timeout\",\"latency_ms\":60000}],\"dropped\":[\"logprobs\",\"seed\"],\"error_type\":\"timeout\"}}");
 }
 
 static void ended_by_us(void **state)

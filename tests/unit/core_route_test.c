@@ -179,6 +179,29 @@ static void each_rule_holds(void **state)
     }
 }
 
+static uint32_t dropped_by(world_t *w, const char *only, uint32_t params)
+{
+    fields_t f = {.only = {only}, .params = params, .parameters_may_miss = true};
+    submit_routed(w, &f, 1);
+    assert_int_equal(w->tasks_n, 1);
+    outcome(w, 0, DONE);
+    pass(w, PST_SEC);
+    assert_true(w->ended);
+    return w->last_result.dropped;
+}
+
+static void a_result_says_what_its_request_went_without(void **state)
+{
+    (void)state;
+    world_t *w = world_new();
+    configure_all(w);
+    hello(w, WORKER, 64, NULL, 0);
+    assert_int_equal(dropped_by(w, "cheap", PST_PARAM_TOOLS), 0);
+    assert_int_equal(dropped_by(w, "fast/turbo", 0), 0);
+    assert_int_equal(dropped_by(w, "fast/turbo", PST_PARAM_TOOLS), PST_PARAM_TOOLS);
+    world_free(w);
+}
+
 /* ---- what was measured --------------------------------------------------------------------------------------------- */
 
 static world_t *experienced(void)
@@ -307,6 +330,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_rule_holds),
+    cmocka_unit_test(a_result_says_what_its_request_went_without),
         cmocka_unit_test(measured_speeds_decide),
         cmocka_unit_test(uptime_decides_before_price),
         cmocka_unit_test(a_refused_request_goes_to_the_next_model),

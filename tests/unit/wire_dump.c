@@ -201,6 +201,7 @@ static void result(pst_buf_t *b, const pst_result_t *r)
         pst_buf_putc(b, '}');
     }
     pst_buf_putc(b, ']');
+    NUM(b, r, dropped);
 }
 
 void dump_result_pack(const pst_result_pack_t *p, pst_buf_t *b)

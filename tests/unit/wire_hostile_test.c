@@ -166,7 +166,7 @@ static void every_record_may_grow(void **state)
         {"values/pack_headers", "[0 b0 0 0 [[0 \"r\" 0 0 0 0 0 0 \"\" nil]] 1]"},
         {"values/result_pack",
          "[[[\"p\" \"m\" nil]] [[0 \"r\" 1 0 0 0 0 0 0 0 0 0 \"\" \"\" 0 0 0 0 "
-         "[[0 0 0 0 true]] x00]] [[0 0 b0 1]] []]"},
+         "[[0 0 0 0 true]] 4 x00]] [[0 0 b0 1]] []]"},
     };
     pst_arena_t a;
     pst_buf_t b;

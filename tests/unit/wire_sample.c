@@ -273,6 +273,7 @@ static void result(sample_t *s, const pst_result_pack_t *p, pst_result_t *r)
         r->body_bytes = (uint32_t)number(s, 0, 30, p->blobs[r->blob].text_bytes);
         r->body_offset = (uint32_t)number(s, 0, 2, p->blobs[r->blob].text_bytes - r->body_bytes);
     }
+    r->dropped = s->shape == SAMPLE_TYPICAL ? 0 : u32(s, 0);
     attempts(s, p->endpoints_n, r);
 }
 
