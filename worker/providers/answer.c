@@ -72,6 +72,19 @@ void pst_answer_read(const pst_task_t *task, const pst_http_answer_t *answer, ps
         pst_failure_bad_answer(answer, "the answer is not JSON", a, ret);
 }
 
+bool pst_answer_failed(const pst_json_t *j, bool is_error, const char *fault, const pst_http_answer_t *answer,
+                       pst_arena_t *a, pst_reading_t *ret)
+{
+    if (is_error) {
+        pst_failure_t f;
+        pst_failure_find(j, 0, answer->status, a, &f);
+        pst_failure_report(&f, answer, a, ret);
+    } else if (fault) {
+        pst_failure_bad_answer(answer, fault, a, ret);
+    }
+    return is_error || fault;
+}
+
 void pst_reading_init(pst_reading_t *ret)
 {
     memset(ret, 0, sizeof *ret);

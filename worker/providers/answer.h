@@ -27,6 +27,9 @@ void pst_answer_read(const pst_task_t *task, const pst_http_answer_t *answer, ps
                      void (*read_ok)(const pst_task_t *task, const pst_json_t *j,
                                      const pst_http_answer_t *answer, pst_arena_t *a,
                                      pst_reading_t *ret));
+/* A 2xx that is an error all the same, or in which `fault` (NULL: nothing) is wrong, is reported: true. */
+bool pst_answer_failed(const pst_json_t *j, bool is_error, const char *fault, const pst_http_answer_t *answer,
+                       pst_arena_t *a, pst_reading_t *ret);
 /* A reading without anything in it. */
 void pst_reading_init(pst_reading_t *ret);
 /* Nothing if it is not known. */

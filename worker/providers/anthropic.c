@@ -81,55 +81,7 @@ static void put_tool_result(pst_chat_t *c, uint32_t message)
     pst_buf_putc(&c->b, '}');
 }
 
-static void put_user_blocks(pst_chat_t *c, uint32_t m, uint32_t end)
-{
-    for (uint32_t i = m; i != end; i = pst_chat_after(c, i)) {
-        if (pst_chat_role(c, i) == PST_ROLE_TOOL)
-            put_tool_result(c, i);
-    }
-    for (uint32_t i = m; i != end; i = pst_chat_after(c, i)) {
-        if (pst_chat_role(c, i) != PST_ROLE_TOOL)
-            pst_chat_each_part(c, pst_json_get(c->j, i, "content"), put_part);
-    }
-}
-
-static void put_assistant_blocks(pst_chat_t *c, uint32_t m, uint32_t end)
-{
-    for (uint32_t i = m; i != end; i = pst_chat_after(c, i)) {
-        pst_chat_each_part(c, pst_json_get(c->j, i, "content"), put_part);
-        pst_chat_each_call(c, i, put_tool_use);
-    }
-}
-
-/* A turn in which nothing is said is left out: an empty one would be refused. */
-static void put_turn(pst_chat_t *c, uint32_t m, uint32_t end)
-{
-    bool assistant = pst_chat_role(c, m) == PST_ROLE_ASSISTANT;
-    size_t before = c->b.n;
-    pst_json_put_comma(&c->b);
-    pst_buf_puts(&c->b, assistant ? "{\"role\":\"assistant\",\"content\":["
-                                  : "{\"role\":\"user\",\"content\":[");
-    size_t empty = c->b.n;
-    if (assistant)
-        put_assistant_blocks(c, m, end);
-    else
-        put_user_blocks(c, m, end);
-    if (c->b.n == empty)
-        c->b.n = before;
-    else
-        pst_buf_puts(&c->b, "]}");
-}
-
-static void put_messages(pst_chat_t *c)
-{
-    pst_json_put_key(&c->b, "messages");
-    pst_buf_putc(&c->b, '[');
-    for (uint32_t m = c->opening, end; m != PST_JSON_NONE; m = end) {
-        end = pst_chat_turn_end(c, m);
-        put_turn(c, m, end);
-    }
-    pst_buf_putc(&c->b, ']');
-}
+static const pst_chat_blocks_t blocks = {put_part, put_tool_use, put_tool_result};
 
 static void put_system(pst_chat_t *c)
 {
@@ -271,7 +223,7 @@ static void put_request(pst_chat_t *c)
     pst_put_text(&c->b, "model", c->task->endpoint.model);
     put_max_tokens(c);
     put_system(c);
-    put_messages(c);
+    pst_chat_put_turns(c, &blocks);
     put_tools(c);
     put_sampling(c);
     pst_chat_put_stop(c, "stop_sequences");
@@ -426,19 +378,13 @@ static void read_ok(const pst_task_t *task, const pst_json_t *j, const pst_http_
     const char *fault = fault_of(j);
     pst_usage_t u = usage_of(j);
     pst_reading_set_usage(ret, &u);
-    if (pst_member(j, 0, "error") != PST_JSON_NONE) {
-        pst_failure_t f;
-        pst_failure_find(j, 0, answer->status, a, &f);
-        pst_failure_report(&f, answer, a, ret);
-    } else if (fault) {
-        pst_failure_bad_answer(answer, fault, a, ret);
-    } else {
-        PST_SCOPED(pst_buf_release) pst_buf_t b;
-        pst_buf_init(&b, 0);
-        pst_buf_reserve(&b, answer->body.n + 512);
-        put_completion(&b, task, j, &u);
-        pst_reading_done(ret, answer, &b, a);
-    }
+    if (pst_answer_failed(j, pst_member(j, 0, "error") != PST_JSON_NONE, fault, answer, a, ret))
+        return;
+    PST_SCOPED(pst_buf_release) pst_buf_t b;
+    pst_buf_init(&b, 0);
+    pst_buf_reserve(&b, answer->body.n + 512);
+    put_completion(&b, task, j, &u);
+    pst_reading_done(ret, answer, &b, a);
 }
 
 static void read_answer(const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a,

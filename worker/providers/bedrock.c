@@ -159,55 +159,7 @@ static void put_tool_result(pst_chat_t *c, uint32_t message)
     put_cache_point(c, marked);
 }
 
-static void put_user_blocks(pst_chat_t *c, uint32_t m, uint32_t end)
-{
-    for (uint32_t i = m; i != end; i = pst_chat_after(c, i)) {
-        if (pst_chat_role(c, i) == PST_ROLE_TOOL)
-            put_tool_result(c, i);
-    }
-    for (uint32_t i = m; i != end; i = pst_chat_after(c, i)) {
-        if (pst_chat_role(c, i) != PST_ROLE_TOOL)
-            pst_chat_each_part(c, pst_json_get(c->j, i, "content"), put_block);
-    }
-}
-
-static void put_assistant_blocks(pst_chat_t *c, uint32_t m, uint32_t end)
-{
-    for (uint32_t i = m; i != end; i = pst_chat_after(c, i)) {
-        pst_chat_each_part(c, pst_json_get(c->j, i, "content"), put_block);
-        pst_chat_each_call(c, i, put_tool_use);
-    }
-}
-
-/* A turn in which nothing is said is left out: an empty one would be refused. */
-static void put_turn(pst_chat_t *c, uint32_t m, uint32_t end)
-{
-    bool assistant = pst_chat_role(c, m) == PST_ROLE_ASSISTANT;
-    size_t before = c->b.n;
-    pst_json_put_comma(&c->b);
-    pst_buf_puts(&c->b, assistant ? "{\"role\":\"assistant\",\"content\":["
-                                  : "{\"role\":\"user\",\"content\":[");
-    size_t empty = c->b.n;
-    if (assistant)
-        put_assistant_blocks(c, m, end);
-    else
-        put_user_blocks(c, m, end);
-    if (c->b.n == empty)
-        c->b.n = before;
-    else
-        pst_buf_puts(&c->b, "]}");
-}
-
-static void put_messages(pst_chat_t *c)
-{
-    pst_json_put_key(&c->b, "messages");
-    pst_buf_putc(&c->b, '[');
-    for (uint32_t m = c->opening, end; m != PST_JSON_NONE; m = end) {
-        end = pst_chat_turn_end(c, m);
-        put_turn(c, m, end);
-    }
-    pst_buf_putc(&c->b, ']');
-}
+static const pst_chat_blocks_t blocks = {put_block, put_tool_use, put_tool_result};
 
 /* A member that is an array or an object is begun, and ended or, with nothing in it, taken back. */
 typedef struct opened {
@@ -377,7 +329,7 @@ static void put_request(pst_chat_t *c)
 {
     pst_buf_putc(&c->b, '{');
     put_system(c);
-    put_messages(c);
+    pst_chat_put_turns(c, &blocks);
     put_tools(c);
     put_inference(c);
     put_format(c);

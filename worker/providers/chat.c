@@ -266,6 +266,58 @@ pst_choice_kind_t pst_chat_choice(pst_chat_t *c, uint32_t *ret_name)
     return PST_CHOICE_UNSAID;
 }
 
+/* ---- turns of blocks ---- */
+
+static void put_others_blocks(pst_chat_t *c, const pst_chat_blocks_t *put, uint32_t m, uint32_t end)
+{
+    for (uint32_t i = m; i != end; i = pst_chat_after(c, i)) {
+        if (pst_chat_role(c, i) == PST_ROLE_TOOL)
+            put->result(c, i);
+    }
+    for (uint32_t i = m; i != end; i = pst_chat_after(c, i)) {
+        if (pst_chat_role(c, i) != PST_ROLE_TOOL)
+            pst_chat_each_part(c, pst_json_get(c->j, i, "content"), put->part);
+    }
+}
+
+static void put_assistants_blocks(pst_chat_t *c, const pst_chat_blocks_t *put, uint32_t m, uint32_t end)
+{
+    for (uint32_t i = m; i != end; i = pst_chat_after(c, i)) {
+        pst_chat_each_part(c, pst_json_get(c->j, i, "content"), put->part);
+        pst_chat_each_call(c, i, put->call);
+    }
+}
+
+/* A turn in which nothing is said is left out: an empty one would be refused. */
+static void put_turn(pst_chat_t *c, const pst_chat_blocks_t *put, uint32_t m, uint32_t end)
+{
+    bool assistant = pst_chat_role(c, m) == PST_ROLE_ASSISTANT;
+    size_t before = c->b.n;
+    pst_json_put_comma(&c->b);
+    pst_buf_puts(&c->b, assistant ? "{\"role\":\"assistant\",\"content\":["
+                                  : "{\"role\":\"user\",\"content\":[");
+    size_t empty = c->b.n;
+    if (assistant)
+        put_assistants_blocks(c, put, m, end);
+    else
+        put_others_blocks(c, put, m, end);
+    if (c->b.n == empty)
+        c->b.n = before;
+    else
+        pst_buf_puts(&c->b, "]}");
+}
+
+void pst_chat_put_turns(pst_chat_t *c, const pst_chat_blocks_t *put)
+{
+    pst_json_put_key(&c->b, "messages");
+    pst_buf_putc(&c->b, '[');
+    for (uint32_t m = c->opening, end; m != PST_JSON_NONE; m = end) {
+        end = pst_chat_turn_end(c, m);
+        put_turn(c, put, m, end);
+    }
+    pst_buf_putc(&c->b, ']');
+}
+
 /* ---- parameters ---- */
 
 uint32_t pst_chat_param(const pst_chat_t *c, const char *key)

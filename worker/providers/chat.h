@@ -86,6 +86,17 @@ void pst_chat_each_tool(pst_chat_t *c,
 bool pst_chat_has_tools(const pst_chat_t *c);
 pst_choice_kind_t pst_chat_choice(pst_chat_t *c, uint32_t *ret_name);
 
+/* How one block of a message is put, with a comma where it needs one. */
+typedef struct pst_chat_blocks {
+    void (*part)(pst_chat_t *c, uint32_t token, const pst_part_t *part);
+    void (*call)(pst_chat_t *c, uint32_t call, uint32_t function, pst_view_t arguments);
+    void (*result)(pst_chat_t *c, uint32_t message); /* of a tool */
+} pst_chat_blocks_t;
+
+/* ,"messages":[…] where turns alternate and are {"role":"user"|"assistant","content":[blocks]}, tool results first in
+ * the user's: Anthropic's and AWS's way. */
+void pst_chat_put_turns(pst_chat_t *c, const pst_chat_blocks_t *put);
+
 /* A parameter of the body that is there and not null. */
 uint32_t pst_chat_param(const pst_chat_t *c, const char *key);
 /* max_completion_tokens, else max_tokens. */

@@ -674,24 +674,18 @@ static void read_ok(const pst_task_t *task, const pst_json_t *j, const pst_http_
     const char *fault = embeddings ? embeddings_fault(j) : chat_fault(j);
     pst_usage_t u = usage_in(j, pst_json_get(j, 0, embeddings ? "meta" : "usage"));
     pst_reading_set_usage(ret, &u);
-    if (is_error(j)) {
-        pst_failure_t f;
-        pst_failure_find(j, 0, answer->status, a, &f);
-        pst_failure_report(&f, answer, a, ret);
-    } else if (fault) {
-        pst_failure_bad_answer(answer, fault, a, ret);
-    } else {
-        PST_SCOPED(pst_buf_release) pst_buf_t b;
-        pst_buf_init(&b, 0);
-        pst_buf_reserve(&b, answer->body.n + 512);
-        if (embeddings)
-            put_embeddings(&b, task, j, &u);
-        else
-            put_completion(&b, task, j, &u);
-        pst_reading_done(ret, answer, &b, a);
-        if (ret->verdict == PST_VERDICT_DONE && ret->request_id.n == 0)
-            ret->request_id = pst_json_str(j, pst_json_get(j, 0, "id"), a);
-    }
+    if (pst_answer_failed(j, is_error(j), fault, answer, a, ret))
+        return;
+    PST_SCOPED(pst_buf_release) pst_buf_t b;
+    pst_buf_init(&b, 0);
+    pst_buf_reserve(&b, answer->body.n + 512);
+    if (embeddings)
+        put_embeddings(&b, task, j, &u);
+    else
+        put_completion(&b, task, j, &u);
+    pst_reading_done(ret, answer, &b, a);
+    if (ret->verdict == PST_VERDICT_DONE && ret->request_id.n == 0)
+        ret->request_id = pst_json_str(j, pst_json_get(j, 0, "id"), a);
 }
 
 /* 498 is Groq's word for no capacity to others; here the key is not valid. */

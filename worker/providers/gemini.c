@@ -729,22 +729,16 @@ static void read_ok(const pst_task_t *task, const pst_json_t *j, const pst_http_
     const char *fault = embeddings ? embeddings_fault(j) : chat_fault(j);
     pst_usage_t u = usage_of(j);
     pst_reading_set_usage(ret, &u);
-    if (pst_member(j, 0, "error") != PST_JSON_NONE) {
-        pst_failure_t f;
-        pst_failure_find(j, 0, answer->status, a, &f);
-        pst_failure_report(&f, answer, a, ret);
-    } else if (fault) {
-        pst_failure_bad_answer(answer, fault, a, ret);
-    } else {
-        PST_SCOPED(pst_buf_release) pst_buf_t b;
-        pst_buf_init(&b, 0);
-        pst_buf_reserve(&b, answer->body.n + 512);
-        if (embeddings)
-            put_embeddings(&b, task, j, &u);
-        else
-            put_completion(&b, task, j, &u);
-        pst_reading_done(ret, answer, &b, a);
-    }
+    if (pst_answer_failed(j, pst_member(j, 0, "error") != PST_JSON_NONE, fault, answer, a, ret))
+        return;
+    PST_SCOPED(pst_buf_release) pst_buf_t b;
+    pst_buf_init(&b, 0);
+    pst_buf_reserve(&b, answer->body.n + 512);
+    if (embeddings)
+        put_embeddings(&b, task, j, &u);
+    else
+        put_completion(&b, task, j, &u);
+    pst_reading_done(ret, answer, &b, a);
 }
 
 static void read_answer(const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a,
