@@ -155,6 +155,8 @@ static bool is_content_key(sim_api_t api, pst_view_t key)
     switch (api) {
     case SIM_CHAT:
     case SIM_MESSAGES:
+    case SIM_COHERE_CHAT:
+    case SIM_CONVERSE:
         return pst_view_eqs(key, "messages");
     case SIM_RESPONSES:
     case SIM_EMBEDDINGS:
@@ -175,6 +177,8 @@ static void read_any_content(sim_js_t *j, sim_api_t api, sim_body_t *b)
     case SIM_CHAT:
     case SIM_MESSAGES:
     case SIM_GENERATE:
+    case SIM_COHERE_CHAT:
+    case SIM_CONVERSE:
         read_messages(j, b);
         return;
     case SIM_RESPONSES:
@@ -193,8 +197,8 @@ static bool is_max_tokens(pst_view_t key)
            pst_view_eqs(key, "max_output_tokens");
 }
 
-/* Gemini keeps its limit one level down. */
-static void read_generation_config(sim_js_t *j, sim_body_t *b)
+/* Gemini and Bedrock keep their limit one level down, Bedrock its tools too. */
+static void read_config(sim_js_t *j, sim_body_t *b)
 {
     if (sim_js_peek(j) != '{') {
         sim_js_skip(j, NULL);
@@ -203,8 +207,10 @@ static void read_generation_config(sim_js_t *j, sim_body_t *b)
     pst_view_t key;
     sim_js_enter(j, '{');
     while (sim_js_key(j, &key)) {
-        if (pst_view_eqs(key, "maxOutputTokens"))
+        if (pst_view_eqs(key, "maxOutputTokens") || pst_view_eqs(key, "maxTokens"))
             b->has_max_tokens = read_count(j, &b->max_tokens);
+        else if (pst_view_eqs(key, "tools"))
+            read_tools(j, b);
         else
             sim_js_skip(j, NULL);
     }
@@ -228,8 +234,9 @@ static void read_member(sim_js_t *j, sim_api_t api, pst_view_t key, sim_body_t *
         read_count(j, &b->dimensions);
     else if (pst_view_eqs(key, "encoding_format"))
         b->base64 = read_string(j, &format) && pst_view_eqs(format, "base64");
-    else if (pst_view_eqs(key, "generationConfig"))
-        read_generation_config(j, b);
+    else if (pst_view_eqs(key, "generationConfig") || pst_view_eqs(key, "inferenceConfig") ||
+             pst_view_eqs(key, "toolConfig"))
+        read_config(j, b);
     else
         sim_js_skip(j, NULL);
 }

@@ -12,6 +12,8 @@ typedef enum sim_api {
     SIM_COMPLETIONS, /* OpenAI /v1/completions */
     SIM_MESSAGES,    /* Anthropic /v1/messages */
     SIM_GENERATE,    /* Gemini :generateContent */
+    SIM_COHERE_CHAT, /* Cohere /v2/chat */
+    SIM_CONVERSE,    /* Bedrock /model/M/converse */
 } sim_api_t;
 
 typedef struct sim_body {

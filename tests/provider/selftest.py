@@ -22,6 +22,7 @@ BINARY = sys.argv.pop(1) if len(sys.argv) > 1 else "pst-sim-provider"
 OPENAI = {"Authorization": "Bearer sk-test"}
 ANTHROPIC = {"x-api-key": "sk-ant", "anthropic-version": "2023-06-01"}
 GEMINI = {"x-goog-api-key": "AIza"}
+AZURE = {"api-key": "az"}
 
 
 class Answer:
@@ -81,6 +82,14 @@ class Sim:
     def generate(self, text, model="m", headers=GEMINI, **more):
         body = {"contents": [{"role": "user", "parts": [{"text": text}]}], **more}
         return self.request("POST", f"/v1beta/models/{quote(model)}:generateContent", body, headers)
+
+    def cohere(self, text, model="m", headers=OPENAI, **more):
+        body = {"model": model, "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}], **more}
+        return self.request("POST", "/v2/chat", body, headers)
+
+    def converse(self, text, model="m", headers=OPENAI, **more):
+        body = {"messages": [{"role": "user", "content": [{"text": text}]}], **more}
+        return self.request("POST", f"/model/{quote(model, safe='')}/converse", body, headers)
 
     def stats(self):
         return self.request("GET", "/_sim/stats").json
@@ -257,6 +266,39 @@ class Shapes(Case):
         strange = self.sim.request("POST", "/v1beta/models/%ff%22:generateContent", {"contents": []}, GEMINI)
         self.assertEqual(strange.json["modelVersion"], '\ufffd"')
 
+    def test_azure(self):
+        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+        b = self.sim.request("POST", "/openai/v1/chat/completions", body, AZURE).json
+        self.assertEqual(b["choices"][0]["message"]["content"], "echo:hi")
+        self.assertFalse(b["choices"][0]["content_filter_results"]["hate"]["filtered"])
+        self.assertEqual(b["prompt_filter_results"][0]["prompt_index"], 0)
+        self.assertNotIn("prompt_filter_results", self.sim.chat("hi").json)
+        self.assertEqual(self.sim.messages("hi", headers=AZURE).status, 401)
+
+    def test_cohere(self):
+        b = self.sim.cohere("hi", max_tokens=9).json
+        self.assertEqual(b["message"], {"role": "assistant", "content": [{"type": "text", "text": "echo:hi"}]})
+        self.assertEqual(b["finish_reason"], "COMPLETE")
+        self.assertEqual(b["usage"]["billed_units"], {"input_tokens": 1, "output_tokens": 2})
+        tools = self.sim.cohere("[[tool]]", tools=[{"type": "function"}]).json
+        self.assertEqual(tools["finish_reason"], "TOOL_CALL")
+        self.assertEqual(json.loads(tools["message"]["tool_calls"][0]["function"]["arguments"]), {"city": "Paris"})
+        self.assertEqual(self.sim.cohere("[[length]]").json["finish_reason"], "MAX_TOKENS")
+        self.assertEqual(self.sim.cohere("[[empty]]").json["message"]["content"], [])
+
+    def test_bedrock(self):
+        a = self.sim.converse("hi", model="vendor.nova:1")
+        self.assertTrue(a.headers["x-amzn-requestid"])
+        self.assertEqual(a.json["output"]["message"], {"role": "assistant", "content": [{"text": "echo:hi"}]})
+        self.assertEqual(a.json["stopReason"], "end_turn")
+        self.assertEqual((a.json["usage"]["inputTokens"], a.json["usage"]["outputTokens"]), (1, 2))
+        tools = self.sim.converse("[[tool]]", toolConfig={"tools": [{"toolSpec": {}}]}).json
+        self.assertEqual(tools["stopReason"], "tool_use")
+        self.assertEqual(tools["output"]["message"]["content"][0]["toolUse"]["input"], {"city": "Paris"})
+        self.assertEqual(self.sim.converse("[[refusal]]").json["stopReason"], "content_filtered")
+        self.assertEqual(self.sim.converse("[[empty]]").json["output"]["message"]["content"], [])
+        self.assertIn("vendor.nova:1", self.sim.stats()["per_model"])
+
     def test_tools(self):
         text = "weather? [[tool]]"
         call = self.sim.chat(text, tools=[{"type": "function"}]).json["choices"][0]
@@ -353,6 +395,40 @@ class Shapes(Case):
         blocked = self.sim.generate("[[policy]]")
         self.assertEqual((blocked.status, blocked.json["promptFeedback"]["blockReason"]), (200, "PROHIBITED_CONTENT"))
         self.assertNotIn("candidates", blocked.json)
+
+    def test_cohere_errors(self):
+        def check(a, status, words):
+            self.assertEqual(a.status, status, a.body)
+            self.assertIn(words, a.json["message"])
+            return a
+        check(self.sim.cohere("x", headers={}), 401, "no api key")
+        check(self.sim.cohere("x", model="missing-x"), 404, "model 'missing-x' not found")
+        check(self.sim.cohere("x", messages=None), 400, "messages")
+        check(self.sim.request("POST", "/v2/chat", "{", OPENAI), 400, "json")
+        check(self.sim.cohere("[[401]]"), 401, "invalid api token")
+        check(self.sim.cohere("[[402]]"), 402, "payment")
+        check(self.sim.cohere("[[context]]"), 400, "too many tokens")
+        check(self.sim.cohere("[[quota]]"), 429, "API calls / month")
+        self.assertEqual(check(self.sim.cohere("[[429]]"), 429, "limit").headers["retry-after"], "1")
+        check(self.sim.cohere("[[502]]"), 502, "server error")
+        check(self.sim.cohere("[[529]]"), 503, "overloaded")
+
+    def test_bedrock_errors(self):
+        def check(a, status, kind):
+            self.assertEqual((a.status, a.headers["x-amzn-errortype"].split(":")[0]), (status, kind + "Exception"))
+            self.assertTrue(a.json["message"])
+            self.assertIsNone(a.headers["retry-after"])
+        check(self.sim.converse("x", headers={}), 403, "MissingAuthenticationToken")
+        check(self.sim.converse("x", model="missing-x"), 404, "ResourceNotFound")
+        check(self.sim.converse("x", messages=None), 400, "Validation")
+        check(self.sim.converse("[[401]]"), 403, "UnrecognizedClient")
+        check(self.sim.converse("[[context]]"), 400, "Validation")
+        check(self.sim.converse("[[quota]]"), 400, "ServiceQuotaExceeded")
+        check(self.sim.converse("[[429]]"), 429, "Throttling")
+        check(self.sim.converse("[[500]]"), 500, "InternalServer")
+        check(self.sim.converse("[[529]]"), 503, "ServiceUnavailable")
+        blocked = self.sim.converse("[[policy]]")
+        self.assertEqual((blocked.status, blocked.json["stopReason"]), (200, "guardrail_intervened"))
 
     def test_garbage_and_empty(self):
         a = self.sim.chat("[[garbage]]")

@@ -123,6 +123,17 @@ static const route_t routes[] = {
     {"/v1/embeddings", SIM_EMBEDDINGS, &sim_openai},
     {"/v1/completions", SIM_COMPLETIONS, &sim_openai},
     {"/v1/messages", SIM_MESSAGES, &sim_anthropic},
+    {"/v2/chat", SIM_COHERE_CHAT, &sim_cohere},
+};
+
+/* Paths with the model's name in them, between these two. */
+static const struct {
+    const char *before, *after;
+    sim_api_t api;
+    const sim_shape_t *shape;
+} model_routes[] = {
+    {"/v1beta/models/", ":generateContent", SIM_GENERATE, &sim_gemini},
+    {"/model/", "/converse", SIM_CONVERSE, &sim_bedrock},
 };
 
 static bool strip(pst_view_t *v, const char *prefix)
@@ -135,25 +146,33 @@ static bool strip(pst_view_t *v, const char *prefix)
     return true;
 }
 
-/* models/M:generateContent; *model becomes M, still escaped. */
-static bool is_generate(pst_view_t path, pst_view_t *model)
+/* *model becomes what stands between the two, still escaped. */
+static bool is_between(pst_view_t path, const char *before, const char *after, pst_view_t *model)
 {
-    static const char verb[] = ":generateContent";
-    size_t n = sizeof verb - 1;
-    if (!strip(&path, "/v1beta/models/") || path.n <= n ||
-        memcmp(path.p + path.n - n, verb, n) != 0)
+    size_t n = strlen(after);
+    if (!strip(&path, before) || path.n <= n || memcmp(path.p + path.n - n, after, n) != 0)
         return false;
     *model = pst_view(path.p, path.n - n);
     return true;
 }
 
-static bool find_route(pst_view_t path, work_t *w, pst_view_t *gemini_model)
+static bool find_model_route(pst_view_t path, work_t *w, pst_view_t *model)
 {
-    if (is_generate(path, gemini_model)) {
-        w->shape = &sim_gemini;
-        w->call.api = SIM_GENERATE;
-        return true;
+    for (size_t i = 0; i < PST_COUNT(model_routes); i++) {
+        if (is_between(path, model_routes[i].before, model_routes[i].after, model)) {
+            w->shape = model_routes[i].shape;
+            w->call.api = model_routes[i].api;
+            return true;
+        }
     }
+    return false;
+}
+
+/* *model stays empty where the body names it. */
+static bool find_route(pst_view_t path, work_t *w, pst_view_t *model)
+{
+    if (find_model_route(path, w, model))
+        return true;
     pst_view_t rest = path;
     if (strip(&rest, "/openai") && rest.n && rest.p[0] == '/')
         path = rest;
@@ -202,24 +221,28 @@ static pst_view_t credential(sim_api_t api, const sim_http_req_t *req)
 
 static sim_trouble_t check_key(work_t *w)
 {
+    pst_view_t azures = sim_http_header(w->req, "api-key");
     w->call.key = credential(w->call.api, w->req);
+    w->call.azure = w->shape == &sim_openai && !w->call.key.p && azures.p;
+    if (w->call.azure)
+        w->call.key = azures;
     if (w->call.key.n == 0)
         return SIM_NO_KEY;
     return sim_world_key_good(w->s->world, w->call.key) ? SIM_OK : SIM_BAD_KEY;
 }
 
 /* What each provider insists on.  The model is known afterwards, if one was named. */
-static sim_trouble_t check_body(work_t *w, pst_view_t gemini_model)
+static sim_trouble_t check_body(work_t *w, pst_view_t path_model)
 {
     sim_api_t api = w->call.api;
     if (!sim_body_read(api, w->req->body, &w->s->text, &w->body))
         return SIM_NOT_JSON;
     w->call.body = &w->body;
-    if (api == SIM_GENERATE) {
+    if (path_model.p) {
         pst_buf_clear(&w->s->name);
-        char *name = pst_buf_reserve(&w->s->name, gemini_model.n);
+        char *name = pst_buf_reserve(&w->s->name, path_model.n);
         PST_ASSERT(name);
-        w->body.model = pst_view(name, sim_http_unescape(gemini_model, false, name));
+        w->body.model = pst_view(name, sim_http_unescape(path_model, false, name));
     }
     if (!w->body.model.p)
         return SIM_NO_MODEL;
@@ -235,7 +258,7 @@ static sim_trouble_t check_body(work_t *w, pst_view_t gemini_model)
     return w->body.stream ? SIM_STREAM : SIM_OK;
 }
 
-static sim_trouble_t validate(work_t *w, pst_view_t gemini_model)
+static sim_trouble_t validate(work_t *w, pst_view_t path_model)
 {
     if (!pst_view_eqs(w->req->method, "POST"))
         return SIM_WRONG_METHOD;
@@ -243,7 +266,7 @@ static sim_trouble_t validate(work_t *w, pst_view_t gemini_model)
     if (t == SIM_OK && w->call.api == SIM_MESSAGES &&
         !sim_http_header(w->req, "anthropic-version").p)
         t = SIM_NO_VERSION;
-    return t == SIM_OK ? check_body(w, gemini_model) : t;
+    return t == SIM_OK ? check_body(w, path_model) : t;
 }
 
 static bool has_outage(const sim_settings_t *s, pst_ns_t since_start)
@@ -457,13 +480,13 @@ static void note_arrival(work_t *w)
     }
 }
 
-static void handle_call(work_t *w, pst_view_t gemini_model)
+static void handle_call(work_t *w, pst_view_t path_model)
 {
     w->reply->api = true;
     w->call.wall = wall_clock();
     w->serial = atomic_fetch_add(&w->s->world->serial, 1);
     w->call.id = sim_scramble(sim_mix(w->s->world->seed, 0) + w->serial);
-    sim_trouble_t t = validate(w, gemini_model);
+    sim_trouble_t t = validate(w, path_model);
     w->reply->model = w->model;
     note_arrival(w);
     const sim_settings_t *set = w->model ? &w->model->settings : &w->s->world->defaults;
@@ -508,7 +531,7 @@ void sim_service_request(sim_service_t *s, const sim_http_req_t *req, pst_ns_t n
                          sim_reply_t *ret)
 {
     *ret = (sim_reply_t){.act = SIM_ANSWER, .close = !req->keep_alive};
-    pst_view_t path = req->path, gemini_model = {0};
+    pst_view_t path = req->path, path_model = {0};
     if (strip(&path, "/_sim/")) {
         ret->status = sim_admin(s, req, path);
         return;
@@ -516,8 +539,8 @@ void sim_service_request(sim_service_t *s, const sim_http_req_t *req, pst_ns_t n
     work_t w = {.s = s, .req = req, .shape = &sim_openai, .reply = ret};
     w.now = pst_ns_since(now, s->world->start);
     w.call.body = &w.body;
-    if (find_route(req->path, &w, &gemini_model))
-        handle_call(&w, gemini_model);
+    if (find_route(req->path, &w, &path_model))
+        handle_call(&w, path_model);
     else if (pst_view_eqs(path, "/v1/models") || pst_view_eqs(path, "/openai/v1/models"))
         handle_models(&w);
     else

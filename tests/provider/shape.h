@@ -19,6 +19,7 @@ typedef struct sim_call {
     size_t pad; /* bytes of padding after the echoed text */
     bool tool;  /* answer with a tool call */
     bool empty; /* answer without a choice */
+    bool azure; /* asked with Azure's credential: chats tell what the content filters found */
     sim_finish_t finish;
     int bad_key_status; /* Gemini's */
 } sim_call_t;
@@ -38,7 +39,7 @@ typedef struct sim_shape {
     int (*error)(const sim_call_t *c, const sim_error_t *e, pst_buf_t *head, pst_buf_t *body);
 } sim_shape_t;
 
-extern const sim_shape_t sim_openai, sim_anthropic, sim_gemini;
+extern const sim_shape_t sim_openai, sim_anthropic, sim_gemini, sim_cohere, sim_bedrock;
 
 #define SIM_TOOL_NAME "get_weather"
 #define SIM_TOOL_ARGS "{\"city\":\"Paris\"}"

@@ -5,6 +5,10 @@
 
 #define EMBEDDING_DIMS 8
 #define EMBEDDING_DIMS_MAX 4096
+/* What Azure's content filters say of a text that they let through. */
+#define NOTHING_FOUND                                                                              \
+    "{\"hate\":{\"filtered\":false,\"severity\":\"safe\"},"                                        \
+    "\"violence\":{\"filtered\":false,\"severity\":\"safe\"}}"
 
 /* Durations as Go writes them: 120ms, 1.5s, 6m0s. */
 static void put_duration(pst_ns_t t, pst_buf_t *b)
@@ -79,8 +83,9 @@ static void put_chat_choice(const sim_call_t *c, pst_buf_t *b)
     else
         sim_put_echo(c, b);
     pst_buf_printf(
-        b, "%s,\"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"%s\"}",
-        c->tool ? "}}]" : "", finish_reason(c));
+        b, "%s,\"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"%s\"%s}",
+        c->tool ? "}}]" : "", finish_reason(c),
+        c->azure ? ",\"content_filter_results\":" NOTHING_FOUND : "");
 }
 
 static void answer_chat(const sim_call_t *c, pst_buf_t *b)
@@ -93,6 +98,9 @@ static void answer_chat(const sim_call_t *c, pst_buf_t *b)
     if (!c->empty)
         put_chat_choice(c, b);
     pst_buf_putc(b, ']');
+    if (c->azure)
+        pst_buf_puts(b, ",\"prompt_filter_results\":[{\"prompt_index\":0,"
+                        "\"content_filter_results\":" NOTHING_FOUND "}]");
     put_usage(c, b);
     pst_buf_puts(b, ",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_sim\"}");
 }
@@ -239,6 +247,8 @@ static void answer(const sim_call_t *c, pst_buf_t *b)
     case SIM_CHAT:
     case SIM_MESSAGES:
     case SIM_GENERATE:
+    case SIM_COHERE_CHAT:
+    case SIM_CONVERSE:
         answer_chat(c, b);
         return;
     }
@@ -323,6 +333,8 @@ static const char *content_name(sim_api_t api)
     case SIM_CHAT:
     case SIM_MESSAGES:
     case SIM_GENERATE:
+    case SIM_COHERE_CHAT:
+    case SIM_CONVERSE:
         break;
     }
     return "messages";

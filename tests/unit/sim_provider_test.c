@@ -236,7 +236,7 @@ static void body_survives_damage(void **state)
         copy[pst_rng_below(&rng, sizeof body - 1)] = "{}[]\",:\\ 1"[pst_rng_below(&rng, 10)];
         size_t n = i % 4 ? sizeof body - 1 : pst_rng_below(&rng, sizeof body);
         pst_view_t text = pst_view(copy, n);
-        bool read = sim_body_read((sim_api_t)(i % (SIM_GENERATE + 1)), text, &scratch, &b);
+        bool read = sim_body_read((sim_api_t)(i % (SIM_CONVERSE + 1)), text, &scratch, &b);
         assert_int_equal(read, is_json(text) && n && memchr("{ ", copy[0], 2));
         free(copy);
     }
