@@ -1,5 +1,6 @@
 /* bare_curl - the ceiling of the HTTP path: libcurl's multi_socket interface on epoll, posting the bodies of
- * bench_submit to the simulated provider, and nothing else.
+ * bench_submit to the simulated provider, and nothing else.  With --api they are what that adapter makes of them, all
+ * made before the stopwatch starts, and go where it says.
  *
  * What is here because it was measured to be no slower than anything else tried: at most 64 calls a multi handle
  * (libcurl's search for a free connection is linear in them), easy handles that keep all but their body, a URL that is
@@ -13,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "adapter.h"
 #include "prompts.h"
 #include "stopwatch.h"
 
@@ -49,6 +51,9 @@ struct bare {
     uint32_t jobs, bytes, text_bytes, concurrency, shard_calls, connections;
     bool unique, http2;
     bench_prompts_t *prompts;
+    const pst_provider_t *adapter; /* NULL: the bodies go as they are */
+    pst_buf_t made, target;        /* by it: the requests' bodies, one after the other; their URL */
+    size_t *made_end;              /* of job i's */
     struct curl_slist *headers;
     shard_t *shard;
     uint32_t shards;
@@ -76,15 +81,26 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
     return size * n;
 }
 
+static pst_view_t body_of(call_t *c)
+{
+    bare_t *b = c->shard->bare;
+    if (b->adapter) {
+        size_t at = c->job ? b->made_end[c->job - 1] : 0;
+        return pst_view(b->made.p + at, b->made_end[c->job] - at);
+    }
+    pst_buf_clear(&c->body);
+    pst_buf_putv(&c->body, bench_prompts_body(b->prompts, c->job));
+    return pst_buf_view(&c->body);
+}
+
 static void begin(call_t *c)
 {
     bare_t *b = c->shard->bare;
     c->job = b->begun++;
-    pst_buf_clear(&c->body);
+    pst_view_t body = body_of(c);
     pst_buf_clear(&c->answer);
-    pst_buf_putv(&c->body, bench_prompts_body(b->prompts, c->job));
-    curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, c->body.p);
-    curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body.n);
+    curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, body.p);
+    curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
     if (curl_multi_add_handle(c->shard->multi, c->easy) != CURLM_OK)
         fail("curl", "takes no more handles");
 }
@@ -106,7 +122,7 @@ static void end(call_t *c, CURLcode code)
     if (code || status != 200)
         fail("call", code ? curl_easy_strerror(code) : "not a 200");
     check_version(c);
-    if (!bench_prompts_answered(b->prompts, c->job, pst_buf_view(&c->answer), PST_VIEW_LIT("echo:")))
+    if (!bench_prompts_answered(b->prompts, c->job, pst_buf_view(&c->answer), PST_VIEW_LIT("\"echo:")))
         fail("call", "a wrong answer");
     curl_multi_remove_handle(c->shard->multi, c->easy);
     b->ended++;
@@ -353,6 +369,51 @@ static void make_call(bare_t *b, uint32_t i)
     set_version(c, prior ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE : version_of(b));
 }
 
+/* ---- requests of an adapter ------------------------------------------------------------------------------------- */
+
+static void add_line(bare_t *b, pst_view_t name, const char *between, pst_view_t value)
+{
+    char line[512];
+    snprintf(line, sizeof line, "%.*s%s%.*s", (int)name.n, name.p, between, (int)value.n, value.p);
+    b->headers = curl_slist_append(b->headers, line);
+}
+
+/* What the requests have in common, of the first. */
+static void take_head(bare_t *b, const pst_http_req_t *req)
+{
+    pst_buf_puts(&b->target, b->url);
+    pst_buf_putv(&b->target, req->path);
+    pst_buf_putc(&b->target, '\0');
+    for (unsigned i = 0; i < req->headers; i++)
+        add_line(b, req->header[i].name, ": ", req->header[i].value);
+}
+
+static void make_bodies(bare_t *b)
+{
+    uint32_t n = PST_MAX(b->jobs, b->concurrency);
+    pst_json_t tape;
+    pst_arena_t arena;
+    pst_json_init(&tape);
+    pst_arena_init(&arena, 0);
+    pst_buf_init(&b->made, 0);
+    b->made_end = pst_calloc(n, sizeof *b->made_end);
+    for (uint32_t i = 0; i < n; i++) {
+        pst_task_t task;
+        pst_http_req_t req;
+        if (!bench_adapter_parse(&tape, bench_prompts_body(b->prompts, i)) ||
+            !bench_adapter_build(b->adapter, &tape, &arena, &task, &req) || req.pieces)
+            fail("--api", "this adapter cannot say the jobs, or says them in pieces");
+        if (i == 0)
+            take_head(b, &req);
+        pst_buf_putv(&b->made, req.body);
+        b->made_end[i] = b->made.n;
+        pst_arena_clear(&arena);
+    }
+    PST_ASSERT(!b->made.failed);
+    pst_arena_release(&arena);
+    pst_json_release(&tape);
+}
+
 static void setup(bare_t *b)
 {
     curl_global_init(CURL_GLOBAL_ALL);
@@ -360,11 +421,13 @@ static void setup(bare_t *b)
     b->share = curl_share_init();
     curl_share_setopt(b->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     b->parsed = curl_url();
-    if (curl_url_set(b->parsed, CURLUPART_URL, b->url, 0))
-        fail("--url", "not a URL");
     b->headers = curl_slist_append(b->headers, "Content-Type: application/json");
-    b->headers = curl_slist_append(b->headers, "Authorization: Bearer good-key");
     b->headers = curl_slist_append(b->headers, "Expect:");
+    add_line(b, pst_view_str(bench_auth_line(b->adapter)), "", PST_VIEW_LIT("good-key"));
+    if (b->adapter)
+        make_bodies(b);
+    if (curl_url_set(b->parsed, CURLUPART_URL, b->adapter ? b->target.p : b->url, 0))
+        fail("--url", "not a URL");
     b->shards = (b->concurrency + b->shard_calls - 1) / b->shard_calls;
     b->shard = pst_calloc(b->shards, sizeof *b->shard);
     b->call = pst_calloc(b->concurrency, sizeof *b->call);
@@ -388,6 +451,9 @@ static void teardown(bare_t *b)
     curl_slist_free_all(b->headers);
     curl_global_cleanup();
     close(b->epoll);
+    pst_buf_release(&b->made);
+    pst_buf_release(&b->target);
+    free(b->made_end);
     free(b->conn);
     free(b->call);
     free(b->shard);
@@ -402,7 +468,8 @@ static void parse(int argc, char **argv, bare_t *b)
         {"model", required_argument, NULL, 'm'}, {"concurrency", required_argument, NULL, 'c'},
         {"unique", no_argument, NULL, 'u'},      {"cacert", required_argument, NULL, 'C'},
         {"http2", no_argument, NULL, '2'},       {"connections", required_argument, NULL, 'N'},
-        {"shard", required_argument, NULL, 's'}, {NULL, 0, NULL, 0},
+        {"shard", required_argument, NULL, 's'}, {"api", required_argument, NULL, 'a'},
+        {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -418,6 +485,7 @@ static void parse(int argc, char **argv, bare_t *b)
         case '2': b->http2 = true; break;
         case 's': b->shard_calls = bench_number("shard", optarg); break;
         case 'N': b->connections = bench_number("connections", optarg); break;
+        case 'a': b->adapter = bench_adapter(optarg); break;
         default: exit(2);
         }
     }
@@ -430,6 +498,9 @@ static void parse(int argc, char **argv, bare_t *b)
           "  --cacert FILE: the certificates to trust, if the URL is https:\n"
           "  --http2: by ALPN, or known beforehand if the URL is http:; without it HTTP/1.1\n"
           "  --shard N: calls a multi handle (64)\n"
+          "  --api NAME: the bodies, their path and headers as this adapter makes them, of the model " BENCH_UPSTREAM
+          ";\n"
+          "      URL is then a provider's base_url as the worker has it\n"
           "  --connections N: at most so many a multi handle (one a call; with --http2 one)\n",
           stderr);
     exit(2);

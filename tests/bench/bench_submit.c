@@ -19,7 +19,7 @@ typedef struct run {
     const char *broker, *model;
     uint32_t jobs, bytes, text_bytes;
     uint32_t seconds_max;      /* of --latency; 0: until all jobs are done */
-    pst_view_t prefix;
+    pst_buf_t lead;            /* what stands before the text in a result's line */
     bool unique;
     int priority;
     uint32_t window_s;         /* in which the batches must end; 0: none */
@@ -83,7 +83,7 @@ static bool names_job(pst_view_t line, uint32_t i)
 static void check(run_t *r, const pst_result_line_t *l, uint32_t i)
 {
     if (l->status == PST_JOB_COMPLETED && names_job(l->line, i) &&
-        bench_prompts_answered(r->prompts, i, l->line, r->prefix))
+        bench_prompts_answered(r->prompts, i, l->line, pst_buf_view(&r->lead)))
         return;
     fprintf(stderr, "bench_submit: wrong result of job %u: %.*s\n", i, (int)PST_MIN(l->line.n, 2000u), l->line.p);
     exit(1);
@@ -293,7 +293,7 @@ static bench_mode_t *parse(int argc, char **argv, run_t *r)
         case 'n': r->bytes = bench_number("bytes", optarg); break;
         case 't': r->text_bytes = bench_number("text-bytes", optarg); break;
         case 'm': r->model = optarg; break;
-        case 'p': r->prefix = pst_view_str(optarg); break;
+        case 'p': pst_buf_puts(&r->lead, optarg); break;
         case 'u': r->unique = true; break;
         case 'P': r->priority = priority_of(optarg); break;
         case 'w': r->window_s = bench_number("window", optarg); break;
@@ -317,6 +317,7 @@ static bench_mode_t *parse(int argc, char **argv, run_t *r)
 int main(int argc, char **argv)
 {
     run_t r = {.model = "echo/bench", .jobs = 100000, .bytes = 1024, .text_bytes = 500};
+    pst_buf_puts(&r.lead, "\"content\":\"");
     bench_mode_t *measure = parse(argc, argv, &r);
     bench_prompts_opts_t o = {r.model, r.bytes, r.text_bytes, r.unique};
     r.prompts = bench_prompts_new(&o);
@@ -331,5 +332,6 @@ int main(int argc, char **argv)
     measure(&r);
     pst_client_destroy(&r.client);
     bench_prompts_destroy(&r.prompts);
+    pst_buf_release(&r.lead);
     return 0;
 }

@@ -142,6 +142,11 @@ pst_view_t bench_prompts_body(bench_prompts_t *p, uint32_t i)
     return pst_buf_view(&p->body);
 }
 
+pst_view_t bench_prompts_text(const bench_prompts_t *p)
+{
+    return pst_view(p->body.p + p->user_at, p->text_bytes);
+}
+
 static bool starts(pst_view_t *v, const void *with, size_t n)
 {
     if (v->n < n || (n > 0 && memcmp(v->p, with, n) != 0))
@@ -150,18 +155,16 @@ static bool starts(pst_view_t *v, const void *with, size_t n)
     return true;
 }
 
-bool bench_prompts_answered(const bench_prompts_t *p, uint32_t i, pst_view_t answer, pst_view_t prefix)
+bool bench_prompts_answered(const bench_prompts_t *p, uint32_t i, pst_view_t answer, pst_view_t lead)
 {
-    static const char content[] = "\"content\":\"";
-    const char *at = answer.n ? memmem(answer.p, answer.n, content, sizeof content - 1) : NULL;
+    const char *at = answer.n ? memmem(answer.p, answer.n, lead.p, lead.n) : NULL;
     if (!at)
         return false;
-    at += sizeof content - 1;
+    at += lead.n;
     pst_view_t v = pst_view(at, answer.n - (size_t)(at - answer.p));
     char number[NUMBER_BYTES];
     put_number(i, number);
-    if (!starts(&v, prefix.p, prefix.n) || !starts(&v, number, NUMBER_BYTES) ||
-        !starts(&v, slice(p, i), p->text_bytes - NUMBER_BYTES))
+    if (!starts(&v, number, NUMBER_BYTES) || !starts(&v, slice(p, i), p->text_bytes - NUMBER_BYTES))
         return false;
     while (v.n > 0 && *v.p == '.')
         v = pst_view(v.p + 1, v.n - 1);

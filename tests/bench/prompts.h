@@ -24,9 +24,11 @@ void bench_prompts_destroy(bench_prompts_t **p);
 size_t bench_prompts_text_bytes(const bench_prompts_t *p);
 /* The body of job i: valid until the next call. */
 pst_view_t bench_prompts_body(bench_prompts_t *p, uint32_t i);
-/* Whether `answer` (the result's line, or the provider's body) says prefix and the text of job i, and nothing after it
- * but the dots of a padded answer. */
-bool bench_prompts_answered(const bench_prompts_t *p, uint32_t i, pst_view_t answer, pst_view_t prefix);
+/* The message in it. */
+pst_view_t bench_prompts_text(const bench_prompts_t *p);
+/* Whether behind the first `lead` in `answer` (the result's line, or the provider's body) stand the text of job i and
+ * nothing after it, to the end of the string, but the dots of a padded answer. */
+bool bench_prompts_answered(const bench_prompts_t *p, uint32_t i, pst_view_t answer, pst_view_t lead);
 void bench_custom_id(uint32_t i, char to[BENCH_CUSTOM_ID_MAX]);
 
 #endif

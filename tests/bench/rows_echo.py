@@ -4,6 +4,7 @@ from lab import cluster, measured, redis_server, tool
 from table import Figure, Ratio, Row, cpu, field, per_s, wanted_ratio
 
 WARM_UP_JOBS = 2000
+MODEL = "bench/model"  # of lab.write_config
 
 ECHO = "echo: { api: echo, limits: { concurrency: 1024 } }", "provider: echo, model: bench"
 
@@ -13,7 +14,7 @@ SIZES = [("1KiB", 1024, 1), ("100B", 100, 2), ("10KiB", 10240, 0.15), ("180KiB",
 
 
 def bench_submit(c, *args):
-    return tool("bench_submit", "--broker", c.broker, "--model", "bench/model", *args)
+    return tool("bench_submit", "--broker", c.broker, "--model", MODEL, *args)
 
 
 def echo(durability, workers, jobs, prompts):

@@ -39,10 +39,10 @@ class Server:
         self.url = f"{self.base}/v1/chat/completions"
         self.curl_options = [*(["--cacert", self.cert] if tls else []), *(["--http2"] if protocol == "h2" else [])]
 
-    def config(self, limits=""):
+    def config(self, limits="", api="openai", path="/v1"):
         """The provider in a configuration, and its model."""
         trust = f', {TRUST_KEY}: "{self.cert}"' if self.cert else ""
-        return (f'sim: {{ api: openai, base_url: "{self.base}/v1", api_key: good-key{trust}{limits} }}',
+        return (f'sim: {{ api: {api}, base_url: "{self.base}{path}", api_key: good-key{trust}{limits} }}',
                 "provider: sim, model: gpt-test")
 
     def stats(self):
@@ -103,9 +103,11 @@ def skipped():
 # ---- measurements
 
 
-def http(o, protocol, concurrency):
-    with server(protocol) as s, lab.cluster(*s.config(f", limits: {{ concurrency: {concurrency} }}"), "logged", 1) as c:
-        args = "--prefix", "echo:", *o.prompts
+def http(o, protocol, concurrency, *sizes, **adapter):
+    """One batch through one worker; sizes: options of bench_submit; adapter: of Server.config, where it is another."""
+    limits = f", limits: {{ concurrency: {concurrency} }}"
+    with server(protocol) as s, lab.cluster(*s.config(limits, **adapter), "logged", 1) as c:
+        args = "--prefix", "echo:", *o.prompts, *sizes
         # bare_curl too has its connections before its stopwatch starts
         warm_up = max(min(WARM_UP_JOBS, o.http_jobs), 2 * concurrency)
         bench_submit(c, "--jobs", warm_up, *args)

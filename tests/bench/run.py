@@ -16,6 +16,7 @@ import sys
 import time
 
 import lab
+import rows_adapters
 import rows_echo
 import rows_http
 import rows_routing
@@ -54,7 +55,7 @@ def machine():
 
 def chosen(o):
     """The rows of a round, in order: what is divided by what stands near it.  The long ones only if asked for."""
-    rows = [*rows_echo.rows(o), *rows_http.rows(o)]
+    rows = [*rows_echo.rows(o), *rows_http.rows(o), *rows_adapters.rows(o)]
     if o.scale or o.only or o.quick:
         rows += rows_scale.rows(o)
     if o.routing or o.only or o.quick:
