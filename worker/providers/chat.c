@@ -88,6 +88,32 @@ uint32_t pst_chat_turn_end(const pst_chat_t *c, uint32_t m)
     return m;
 }
 
+static const char turn_end[] = "]}";
+
+pst_turn_t pst_chat_open_turn(pst_chat_t *c, bool assistant, const char *head)
+{
+    pst_turn_t turn = {.before = c->b.n, .assistant = assistant};
+    if (c->has_turn && c->of_assistant == assistant) {
+        c->b.n -= strlen(turn_end);
+    } else {
+        pst_json_put_comma(&c->b);
+        pst_buf_puts(&c->b, head);
+    }
+    turn.empty = c->b.n;
+    return turn;
+}
+
+void pst_chat_close_turn(pst_chat_t *c, pst_turn_t turn)
+{
+    if (c->b.n == turn.empty) {
+        c->b.n = turn.before; /* the end of the turn before still stands there */
+        return;
+    }
+    pst_buf_puts(&c->b, turn_end);
+    c->has_turn = true;
+    c->of_assistant = turn.assistant;
+}
+
 /* ---- content ---- */
 
 static pst_part_t text_part(const pst_json_t *j, uint32_t text)
@@ -288,23 +314,16 @@ static void put_assistants_blocks(pst_chat_t *c, const pst_chat_blocks_t *put, u
     }
 }
 
-/* A turn in which nothing is said is left out: an empty one would be refused. */
 static void put_turn(pst_chat_t *c, const pst_chat_blocks_t *put, uint32_t m, uint32_t end)
 {
     bool assistant = pst_chat_role(c, m) == PST_ROLE_ASSISTANT;
-    size_t before = c->b.n;
-    pst_json_put_comma(&c->b);
-    pst_buf_puts(&c->b, assistant ? "{\"role\":\"assistant\",\"content\":["
-                                  : "{\"role\":\"user\",\"content\":[");
-    size_t empty = c->b.n;
+    pst_turn_t turn = pst_chat_open_turn(c, assistant, assistant ? "{\"role\":\"assistant\",\"content\":["
+                                                                 : "{\"role\":\"user\",\"content\":[");
     if (assistant)
         put_assistants_blocks(c, put, m, end);
     else
         put_others_blocks(c, put, m, end);
-    if (c->b.n == empty)
-        c->b.n = before;
-    else
-        pst_buf_puts(&c->b, "]}");
+    pst_chat_close_turn(c, turn);
 }
 
 void pst_chat_put_turns(pst_chat_t *c, const pst_chat_blocks_t *put)

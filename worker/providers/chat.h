@@ -20,7 +20,15 @@ typedef struct pst_chat {
     const char *why;   /* first thing that cannot be said, static text */
     uint32_t messages; /* the array */
     uint32_t opening;  /* first message of the conversation; those before it are instructions */
+    bool has_turn;     /* a turn has been written */
+    bool of_assistant; /* the last one is the assistant's */
 } pst_chat_t;
+
+/* A turn being written: an object that ends in the array of what is said. */
+typedef struct pst_turn {
+    size_t before, empty;
+    bool assistant;
+} pst_turn_t;
 
 typedef enum pst_chat_role {
     PST_ROLE_SYSTEM, /* or developer */
@@ -63,6 +71,10 @@ pst_chat_role_t pst_chat_role(const pst_chat_t *c, uint32_t message);
 /* Providers want turns to alternate: a turn is a run of messages of the assistant, or of everybody
  * else.  The first message after the turn that begins with m, or PST_JSON_NONE. */
 uint32_t pst_chat_turn_end(const pst_chat_t *c, uint32_t m);
+/* Begins with `head`, which opens the array.  A turn in which nothing is said is left out by pst_chat_close_turn, as an
+ * empty one would be refused; that which follows then goes on with the one before, as turns must alternate. */
+pst_turn_t pst_chat_open_turn(pst_chat_t *c, bool assistant, const char *head);
+void pst_chat_close_turn(pst_chat_t *c, pst_turn_t turn);
 static inline uint32_t pst_chat_after(const pst_chat_t *c, uint32_t m)
 {
     return pst_json_after(c->j, c->messages, m);

@@ -166,11 +166,8 @@ static bool has_calls(const pst_chat_t *c, uint32_t m)
 static void put_turn(pst_chat_t *c, uint32_t m, uint32_t end, uint32_t *asked)
 {
     bool model = pst_chat_role(c, m) == PST_ROLE_ASSISTANT;
-    size_t before = c->b.n;
-    pst_json_put_comma(&c->b);
-    pst_buf_puts(&c->b,
-                 model ? "{\"role\":\"model\",\"parts\":[" : "{\"role\":\"user\",\"parts\":[");
-    size_t empty = c->b.n;
+    pst_turn_t turn = pst_chat_open_turn(c, model, model ? "{\"role\":\"model\",\"parts\":["
+                                                         : "{\"role\":\"user\",\"parts\":[");
     bool called = false;
     for (; m != end; m = pst_chat_after(c, m)) {
         if (pst_chat_role(c, m) == PST_ROLE_TOOL) {
@@ -184,10 +181,7 @@ static void put_turn(pst_chat_t *c, uint32_t m, uint32_t end, uint32_t *asked)
             called = true;
         }
     }
-    if (c->b.n == empty)
-        c->b.n = before;
-    else
-        pst_buf_puts(&c->b, "]}");
+    pst_chat_close_turn(c, turn);
 }
 
 static void put_contents(pst_chat_t *c)

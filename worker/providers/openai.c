@@ -94,12 +94,28 @@ static fate_t fate_of_word(const pst_copy_t *c, const pst_openai_word_t *w)
     return w->theirs && pst_member(c->j, 0, w->theirs) == PST_JSON_NONE ? FATE_WORD : FATE_DROP;
 }
 
+/* A name that says null while another member, which says more, will be called so: it must not be there twice. */
+static bool gives_way(const pst_copy_t *c, pst_view_t key)
+{
+    const char *wrong = wrong_max(c);
+    if (wrong && pst_view_eqs(key, right_max(c)))
+        return !c->has_other_max && pst_json_get(c->j, 0, wrong) != PST_JSON_NONE;
+    for (size_t i = 0; i < c->dialect->words; i++) {
+        const pst_openai_word_t *w = &c->dialect->word[i];
+        if (w->theirs && pst_view_eqs(key, w->theirs))
+            return fate_of_word(c, w) == FATE_WORD && pst_json_get(c->j, 0, w->ours) != PST_JSON_NONE;
+    }
+    return false;
+}
+
 /* What an endpoint's flags and the dialect say. */
 static fate_t fate_by_host(const pst_copy_t *c, pst_view_t key)
 {
     const char *wrong = wrong_max(c);
     if (wrong && pst_view_eqs(key, wrong))
         return c->has_other_max ? FATE_DROP : FATE_RENAME;
+    if (gives_way(c, key))
+        return FATE_DROP;
     if (has_flag(c, PST_EP_NO_STORE) && is_store_key(key))
         return FATE_DROP;
     const pst_openai_word_t *w = word_of(c, key);

@@ -203,12 +203,15 @@ static void put_function(ask_t *q, uint32_t tool)
     pst_buf_putc(&q->b, '}');
 }
 
+static bool has_tools(const ask_t *q)
+{
+    return pst_json_first(q->j, pst_member(q->j, 0, "tools")) != PST_JSON_NONE;
+}
+
 static void put_tools(ask_t *q)
 {
     const pst_json_t *j = q->j;
     uint32_t tools = pst_member(j, 0, "tools");
-    if (!pst_json_is(j, tools, PST_JSON_ARRAY) || j->tok[tools].count == 0)
-        return;
     pst_buf_puts(&q->b, ",\"tools\":[");
     for (uint32_t t = pst_json_first(j, tools); t != PST_JSON_NONE; t = pst_json_after(j, tools, t)) {
         if (!is_type(q, t, "function"))
@@ -218,18 +221,28 @@ static void put_tools(ask_t *q)
     pst_buf_putc(&q->b, ']');
 }
 
-static void put_tool_choice(ask_t *q)
+static void put_tool_choice(ask_t *q, uint32_t choice)
 {
-    uint32_t choice = pst_member(q->j, 0, "tool_choice");
     if (!pst_json_is(q->j, choice, PST_JSON_OBJECT)) {
         pst_put_raw(&q->b, "tool_choice", q->j, choice);
-    } else if (is_type(q, choice, "function")) {
-        pst_buf_puts(&q->b, ",\"tool_choice\":{\"type\":\"function\",\"function\":{");
-        pst_put_raw(&q->b, "name", q->j, pst_member(q->j, choice, "name"));
-        pst_buf_puts(&q->b, "}}");
-    } else {
-        refuse(q, "tool_choice: must be auto, none, required or a function");
+        return;
     }
+    pst_buf_puts(&q->b, ",\"tool_choice\":{\"type\":\"function\",\"function\":{");
+    pst_put_raw(&q->b, "name", q->j, pst_member(q->j, choice, "name"));
+    pst_buf_puts(&q->b, "}}");
+}
+
+/* How tools are to be called is not said where there are none: a chat is refused for it, a response is not. */
+static void put_calling(ask_t *q)
+{
+    uint32_t choice = pst_member(q->j, 0, "tool_choice");
+    if (pst_json_is(q->j, choice, PST_JSON_OBJECT) && !is_type(q, choice, "function"))
+        refuse(q, "tool_choice: must be auto, none, required or a function");
+    if (!has_tools(q))
+        return;
+    put_tools(q);
+    put_tool_choice(q, choice);
+    pst_put_raw(&q->b, "parallel_tool_calls", q->j, pst_member(q->j, 0, "parallel_tool_calls"));
 }
 
 static void put_format(ask_t *q, uint32_t format)
@@ -250,8 +263,8 @@ static void put_parameters(ask_t *q)
 {
     static const char *const same[] = {
         "temperature", "top_p", "top_k", "seed", "stop", "presence_penalty", "frequency_penalty", "logit_bias",
-        "parallel_tool_calls", "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
-        "prompt_cache_retention", "thinking",
+        "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+        "thinking",
     };
     const pst_json_t *j = q->j;
     for (size_t i = 0; i < PST_COUNT(same); i++)
@@ -285,8 +298,7 @@ pst_err_t pst_responses_ask(const pst_task_t *task, pst_arena_t *a, pst_view_t *
     refuse_state(&q);
     pst_buf_putc(&q.b, '{');
     put_messages(&q);
-    put_tools(&q);
-    put_tool_choice(&q);
+    put_calling(&q);
     put_parameters(&q);
     pst_buf_putc(&q.b, '}');
     pst_err_t e = PST_E_INVALID;
