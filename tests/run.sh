@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds, and runs all of them:  tests/run.sh [--nightly]
-# --nightly: the same tests, longer (100,000 seeds, twenty kills of each process, ten minutes of fuzzing a target).
+# --nightly: the same tests, longer (100,000 seeds, twenty kills of each process, ten minutes of fuzzing a target), and
+# penstock against a real model (tests/real).
 # Tests with real processes have deadlines, and shared machines stall for seconds: a test that fails is run once more, and
 # ctest prints both runs.  One that fails twice has failed.
 # One test: ctest --test-dir build/release -R '^integ\.crash$' -V
@@ -45,4 +46,8 @@ for target in build/fuzz/bin/*_fuzz; do
         failed=1
     fi
 done
+if [ "${PST_NIGHTLY:-}" = 1 ]; then
+    echo "== a real model"
+    tests/real/run.sh || [ $? -eq 77 ] || failed=1
+fi
 [ $failed -eq 0 ] && echo "== all passed" || { echo "== FAILED"; exit 1; }
