@@ -87,6 +87,7 @@ typedef struct call {
     size_t piece_from;
     pst_reply_t *reply;          /* NULL: nothing has come */
     bool too_large;
+    bool own_proxy;              /* the easy handle is set to a site's */
     pst_http_done_fn *done;
     void *arg;
 } call_t;
@@ -291,6 +292,14 @@ static int on_close(void *arg, curl_socket_t fd)
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
+/* Without one of the site's own curl asks the environment, five times a call: not where that has been found to name none. */
+static void set_proxy(const pst_curl_t *p, call_t *c, const char *proxy)
+{
+    curl_easy_setopt(c->easy, CURLOPT_PROXY, proxy);
+    curl_easy_setopt(c->easy, CURLOPT_NOPROXY, proxy ? "" : p->proxied ? NULL : "*");
+    c->own_proxy = proxy != NULL;
+}
+
 static void set_options(pst_curl_t *p, call_t *c)
 {
     curl_easy_setopt(c->easy, CURLOPT_PRIVATE, c);
@@ -307,6 +316,7 @@ static void set_options(pst_curl_t *p, call_t *c)
     curl_easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c->easy, CURLOPT_ACCEPT_ENCODING, ""); /* what comes packed all the same is unpacked */
     curl_easy_setopt(c->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    set_proxy(p, c, NULL);
     curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, c);
     curl_easy_setopt(c->easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -666,18 +676,12 @@ static void set_manner(call_t *c, bool http2, long timeout_ms, bool connect_only
     curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, connect_only ? CONNECTION_BUFFER_BYTES : CURL_MAX_WRITE_SIZE + 0L);
 }
 
-/* Without one of the site's own curl asks the environment, five times a call: not where that has been found to name none. */
-static void set_proxy(const pst_curl_t *p, call_t *c, const pst_curl_site_t *s)
-{
-    curl_easy_setopt(c->easy, CURLOPT_PROXY, s->proxy);
-    curl_easy_setopt(c->easy, CURLOPT_NOPROXY, s->proxy ? "" : p->proxied ? NULL : "*");
-}
-
 static void set_site(const pst_curl_t *p, call_t *c, pst_curl_site_t *s)
 {
     c->site = pst_curl_site_ref(s);
     s->calls++;
-    set_proxy(p, c, s);
+    if (s->proxy || c->own_proxy) /* curl copies what it is given */
+        set_proxy(p, c, s->proxy);
     curl_easy_setopt(c->easy, CURLOPT_VERBOSE, s->asked ? 0L : 1L);
     curl_easy_setopt(c->easy, CURLOPT_DEBUGFUNCTION, s->asked ? NULL : on_debug);
     if (s->tls)
