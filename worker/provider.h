@@ -110,6 +110,25 @@ typedef enum pst_auth {
     PST_AUTH_API_KEY,  /* api-key: KEY */
 } pst_auth_t;
 
+/* What stands before the key in its header line; NULL: there is none. */
+static inline const char *pst_auth_line(pst_auth_t auth)
+{
+    switch (auth) {
+    case PST_AUTH_NONE:
+        return NULL;
+    case PST_AUTH_BEARER:
+    case PST_AUTH_AWS:
+        return "Authorization: Bearer ";
+    case PST_AUTH_X_API_KEY:
+        return "x-api-key: ";
+    case PST_AUTH_GOOG_KEY:
+        return "x-goog-api-key: ";
+    case PST_AUTH_API_KEY:
+        return "api-key: ";
+    }
+    return NULL;
+}
+
 typedef struct pst_provider {
     const char *name;                /* the config's `api:` */
     pst_auth_t auth;

@@ -64,6 +64,23 @@ void pst_buf_put_growing(pst_buf_t *b, const void *p, size_t n)
     b->n += n;
 }
 
+void pst_buf_put_percent(pst_buf_t *b, pst_view_t v, char also)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < v.n; i++) {
+        unsigned char c = (unsigned char)v.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                     c == '_' || c == '.' || c == '~' || c == (unsigned char)also;
+        if (plain) {
+            pst_buf_putc(b, (char)c);
+        } else {
+            pst_buf_putc(b, '%');
+            pst_buf_putc(b, digits[c >> 4]);
+            pst_buf_putc(b, digits[c & 15]);
+        }
+    }
+}
+
 void pst_buf_printf(pst_buf_t *b, const char *fmt, ...)
 {
     if (b->failed)

@@ -40,6 +40,8 @@ static inline void pst_buf_put(pst_buf_t *b, const void *p, size_t n)
 static inline void pst_buf_putv(pst_buf_t *b, pst_view_t v) { pst_buf_put(b, v.p, v.n); }
 static inline void pst_buf_puts(pst_buf_t *b, const char *s) { pst_buf_put(b, s, strlen(s)); }
 static inline void pst_buf_putc(pst_buf_t *b, char c) { pst_buf_put(b, &c, 1); }
+/* For a URL: %XX but for letters, digits, - _ . ~ and `also`. */
+void pst_buf_put_percent(pst_buf_t *b, pst_view_t v, char also);
 static inline pst_view_t pst_buf_view(const pst_buf_t *b) { return pst_view(b->p, b->n); }
 
 #endif

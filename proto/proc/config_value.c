@@ -262,12 +262,18 @@ const char *pst_value_proxy(pst_view_t v)
 static bool is_token(pst_view_t v)
 {
     for (size_t i = 0; i < v.n; i++) {
-        unsigned char x = (unsigned char)v.p[i];
-        bool alnum = (x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9');
-        if (!alnum && (x == 0 || !strchr("!#$%&'*+-.^_`|~", x)))
+        if (!name_char(v.p[i]) && (v.p[i] == '\0' || !strchr("!#$%&'*+-.^_`|~", v.p[i])))
             return false;
     }
     return v.n > 0 && v.n <= 128;
+}
+
+static bool is_header(pst_view_t v, const char *const *names, size_t n)
+{
+    size_t i = 0;
+    while (i < n && (v.n != strlen(names[i]) || strncasecmp(v.p, names[i], v.n) != 0))
+        i++;
+    return i < n;
 }
 
 const char *pst_value_header_name(pst_view_t v)
@@ -277,13 +283,9 @@ const char *pst_value_header_name(pst_view_t v)
     static const char *const keys[] = {"Authorization", "x-api-key", "x-goog-api-key", "api-key"};
     if (!is_token(v))
         return "a header's name has letters, digits and -";
-    for (size_t i = 0; i < PST_COUNT(ours); i++)
-        if (v.n == strlen(ours[i]) && strncasecmp(v.p, ours[i], v.n) == 0)
-            return "this header is made for each request: leave it out";
-    for (size_t i = 0; i < PST_COUNT(keys); i++)
-        if (v.n == strlen(keys[i]) && strncasecmp(v.p, keys[i], v.n) == 0)
-            return "put the key into api_key";
-    return NULL;
+    if (is_header(v, ours, PST_COUNT(ours)))
+        return "this header is made for each request: leave it out";
+    return is_header(v, keys, PST_COUNT(keys)) ? "put the key into api_key" : NULL;
 }
 
 const char *pst_value_redis_url(pst_view_t v)

@@ -18,24 +18,6 @@ static inline const pst_provider_t *bench_adapter(const char *name)
     exit(2);
 }
 
-/* What stands before the key in its header line. */
-static inline const char *bench_auth_line(const pst_provider_t *p)
-{
-    switch (p ? p->auth : PST_AUTH_BEARER) {
-    case PST_AUTH_X_API_KEY:
-        return "x-api-key: ";
-    case PST_AUTH_GOOG_KEY:
-        return "x-goog-api-key: ";
-    case PST_AUTH_API_KEY:
-        return "api-key: ";
-    case PST_AUTH_NONE:
-    case PST_AUTH_BEARER:
-    case PST_AUTH_AWS:
-        break;
-    }
-    return "Authorization: Bearer ";
-}
-
 static inline bool bench_adapter_parse(pst_json_t *tape, pst_view_t body)
 {
     return !pst_json_parse(tape, body, NULL) && pst_json_is(tape, 0, PST_JSON_OBJECT);

@@ -423,7 +423,7 @@ static void setup(bare_t *b)
     b->parsed = curl_url();
     b->headers = curl_slist_append(b->headers, "Content-Type: application/json");
     b->headers = curl_slist_append(b->headers, "Expect:");
-    add_line(b, pst_view_str(bench_auth_line(b->adapter)), "", PST_VIEW_LIT("good-key"));
+    add_line(b, pst_view_str(pst_auth_line(b->adapter ? b->adapter->auth : PST_AUTH_BEARER)), "", PST_VIEW_LIT("good-key"));
     if (b->adapter)
         make_bodies(b);
     if (curl_url_set(b->parsed, CURLUPART_URL, b->adapter ? b->target.p : b->url, 0))

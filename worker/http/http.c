@@ -35,24 +35,6 @@ static bool is_signed(pst_auth_t auth, const pst_secret_t *key)
     return auth == PST_AUTH_AWS && key && key->text && strchr(key->text, ':');
 }
 
-static const char *auth_header(pst_auth_t auth)
-{
-    switch (auth) {
-    case PST_AUTH_NONE:
-        return NULL;
-    case PST_AUTH_BEARER:
-    case PST_AUTH_AWS:
-        return "Authorization: Bearer ";
-    case PST_AUTH_X_API_KEY:
-        return "x-api-key: ";
-    case PST_AUTH_GOOG_KEY:
-        return "x-goog-api-key: ";
-    case PST_AUTH_API_KEY:
-        return "api-key: ";
-    }
-    return NULL;
-}
-
 static char *join(pst_view_t a, const char *between, pst_view_t b)
 {
     size_t n = strlen(between);
@@ -67,7 +49,7 @@ static char *join(pst_view_t a, const char *between, pst_view_t b)
 /* Lines of every request. */
 static unsigned make_lines(const pst_http_target_opts_t *o, char *ret[LINES_MAX])
 {
-    const char *before = auth_header(o->auth);
+    const char *before = pst_auth_line(o->auth);
     unsigned n = 0;
     PST_ASSERT(o->headers <= PST_HTTP_TARGET_HEADERS_MAX);
     ret[n++] = join(PST_VIEW_LIT("Content-Type: application/json"), "", pst_view(NULL, 0));

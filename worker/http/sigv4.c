@@ -47,22 +47,6 @@ static void put_hex(pst_buf_t *b, const hash_t *h)
 
 /* ---- the request as it is signed ------------------------------------------------------------- */
 
-/* What is encoded already is encoded once more. */
-static void put_path(pst_buf_t *b, pst_view_t path)
-{
-    for (size_t i = 0; i < path.n; i++) {
-        unsigned char c = (unsigned char)path.p[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                     c == '_' || c == '.' || c == '~' || c == '/';
-        if (plain) {
-            pst_buf_putc(b, (char)c);
-        } else {
-            pst_buf_putc(b, '%');
-            pst_buf_putc(b, "0123456789ABCDEF"[c >> 4]);
-            pst_buf_putc(b, "0123456789ABCDEF"[c & 15]);
-        }
-    }
-}
 
 /* Takes what stands before the first c, or all of it, off *v. */
 static pst_view_t cut(pst_view_t *v, char c)
@@ -154,7 +138,7 @@ static void put_request(pst_buf_t *b, const pst_sigv4_req_t *req, const headers_
     pst_view_t query = req->target, path = cut(&query, '?');
     pst_buf_puts(b, req->method);
     pst_buf_putc(b, '\n');
-    put_path(b, path);
+    pst_buf_put_percent(b, path, '/'); /* what is encoded already is encoded once more */
     pst_buf_putc(b, '\n');
     put_query(b, query);
     pst_buf_putc(b, '\n');

@@ -354,8 +354,7 @@ static pst_err_t build(const pst_task_t *task, pst_arena_t *a, pst_http_req_t *r
     pst_chat_begin(&c, task, a);
     if (pst_view_eqs(task->endpoint.model, ".") || pst_view_eqs(task->endpoint.model, ".."))
         pst_chat_refuse(&c, "model: this is no name of a model"); /* but of another place in the path */
-    if (pst_chat_n(&c) != 1)
-        pst_chat_refuse(&c, "n: this provider gives one choice a request: submit more requests");
+    pst_chat_one_choice(&c);
     if (!c.why)
         put_request(&c);
     pst_err_t e = pst_chat_end(&c, &ret->body, ret_why);

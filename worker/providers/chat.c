@@ -356,6 +356,12 @@ int64_t pst_chat_n(const pst_chat_t *c)
     return pst_json_int(c->j, pst_chat_param(c, "n"), &n) ? n : 1;
 }
 
+void pst_chat_one_choice(pst_chat_t *c)
+{
+    if (pst_chat_n(c) != 1)
+        pst_chat_refuse(c, "n: this provider gives one choice a request: submit more requests");
+}
+
 void pst_chat_put_stop(pst_chat_t *c, const char *key)
 {
     uint32_t stop = pst_chat_param(c, "stop");

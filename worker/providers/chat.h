@@ -115,6 +115,8 @@ uint32_t pst_chat_param(const pst_chat_t *c, const char *key);
 uint32_t pst_chat_max_tokens(const pst_chat_t *c);
 /* n, 1 if it is not said. */
 int64_t pst_chat_n(const pst_chat_t *c);
+/* Refuses any other n than 1. */
+void pst_chat_one_choice(pst_chat_t *c);
 /* ,"key":[…] from stop, which may be one string or several. */
 void pst_chat_put_stop(pst_chat_t *c, const char *key);
 /* The schema of response_format json_schema, or PST_JSON_NONE. */

@@ -339,8 +339,7 @@ static pst_err_t build_chat(const pst_task_t *task, pst_arena_t *a, pst_http_req
 {
     pst_chat_t c;
     pst_chat_begin(&c, task, a);
-    if (pst_chat_n(&c) != 1)
-        pst_chat_refuse(&c, "n: this provider gives one choice a request: submit more requests");
+    pst_chat_one_choice(&c);
     if (!c.why)
         put_request(&c);
     ret->path = PST_VIEW_LIT("/chat");

@@ -188,18 +188,7 @@ void pst_put_made_id(pst_buf_t *b, const char *prefix, uint64_t random, uint32_t
 
 void pst_put_segment(pst_buf_t *b, pst_view_t name)
 {
-    for (size_t i = 0; i < name.n; i++) {
-        unsigned char c = (unsigned char)name.p[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '_' || c == '.' || c == '~' || c == '@';
-        if (plain) {
-            pst_buf_putc(b, (char)c);
-        } else {
-            pst_buf_putc(b, '%');
-            pst_buf_putc(b, "0123456789ABCDEF"[c >> 4]);
-            pst_buf_putc(b, "0123456789ABCDEF"[c & 15]);
-        }
-    }
+    pst_buf_put_percent(b, name, '@');
 }
 
 pst_err_t pst_buf_in_arena(pst_buf_t *b, pst_arena_t *a, size_t n)
