@@ -121,11 +121,11 @@ static pst_err_t open_store(pst_broker_t *b, const char *url, pst_buf_t *words)
         pst_buf_puts(words, "no Redis is named: set redis.url or give --redis, or let `penstock up` run one");
         return PST_E_CONFIG;
     }
-    pst_redis_opts_t o = {.url = url, .durability = b->config->durability, .room_bytes_max = STORE_ROOM_BYTES};
+    pst_store_opts_t o = {.url = url, .durability = b->config->durability, .room_bytes_max = STORE_ROOM_BYTES};
     pst_store_events_t ev = {.answer = pst_engine_stored, .state = pst_engine_store_state, .room = pst_engine_store_room,
                              .fatal = pst_engine_store_fatal, .arg = b};
     pst_errbuf_t eb = {""};
-    pst_err_t e = pst_redis_open(b->loop, &o, &ev, &b->store, &eb);
+    pst_err_t e = pst_store_open(b->loop, &o, &ev, &b->store, &eb);
     if (e)
         return words_of(e, &eb, words);
     if (eb.text[0])

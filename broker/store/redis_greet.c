@@ -20,14 +20,14 @@ static void send_step(pst_store_t *s, pst_cmd_t *c, greet_step_t step)
 {
     s->step = step;
     pst_cmd_finish(c);
-    pst_conn_greet(s->conn, c);
+    pst_redis_greet(s->conn, c);
 }
 
 /* This Redis will not do; trying again helps only after somebody changed it. */
 static void refuse(pst_store_t *s, const char *why)
 {
     s->refused = PST_E_STORE_BAD;
-    pst_conn_retry(s->conn, why);
+    pst_redis_retry(s->conn, why);
 }
 
 static void refuse_reply(pst_store_t *s, const char *what, const redisReply *r)
@@ -91,7 +91,7 @@ static void ask_epoch(pst_store_t *s)
 {
     pst_cmd_t *c;
     if (s->epoch == 0) {
-        c = pst_cmd_fcall("epoch_take", 1, NULL, NULL);
+        c = pst_cmd_fcall(PST_LUA("epoch_take"), 1, NULL, NULL);
         pst_cmd_str(c, PST_KEY_EPOCH);
     } else {
         c = pst_cmd_new("GET", NULL, NULL);
@@ -149,7 +149,7 @@ static void got_info(pst_store_t *s, const redisReply *r)
     bool wait;
     const char *fault = info_fault(s, info, &wait);
     if (fault && wait)
-        pst_conn_retry(s->conn, fault);
+        pst_redis_retry(s->conn, fault);
     else if (fault)
         refuse(s, fault);
     else if (s->durability >= PST_DUR_FSYNCED) {
@@ -201,7 +201,7 @@ static void got_epoch(pst_store_t *s, const redisReply *r)
     } else {
         s->step = GREET_DONE;
         s->refused = PST_OK;
-        pst_conn_up(s->conn);
+        pst_redis_up(s->conn);
     }
 }
 

@@ -5,14 +5,14 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-static void put(pst_key_t *k, const char *p, size_t n)
+static void put(pst_redis_key_t *k, const char *p, size_t n)
 {
     n = PST_MIN(n, sizeof k->p - k->n);
     memcpy(k->p + k->n, p, n);
     k->n += n;
 }
 
-static void put_u32(pst_key_t *k, uint32_t v)
+static void put_u32(pst_redis_key_t *k, uint32_t v)
 {
     char digits[10];
     size_t n = sizeof digits;
@@ -22,7 +22,7 @@ static void put_u32(pst_key_t *k, uint32_t v)
     put(k, digits + n, sizeof digits - n);
 }
 
-static void put_batch(pst_key_t *k, const pst_id_t *batch)
+static void put_batch(pst_redis_key_t *k, const pst_id_t *batch)
 {
     char text[PST_BATCH_TEXT_LEN + 1];
     pst_id_text(batch, text);
@@ -31,20 +31,20 @@ static void put_batch(pst_key_t *k, const pst_id_t *batch)
     put(k, text, PST_BATCH_TEXT_LEN);
 }
 
-void pst_key_batch(pst_key_t *k, const pst_id_t *batch)
+void pst_key_batch(pst_redis_key_t *k, const pst_id_t *batch)
 {
     put_batch(k, batch);
     put(k, "}", 1);
 }
 
-static void put_segment(pst_key_t *k, const pst_id_t *batch, uint32_t segment)
+static void put_segment(pst_redis_key_t *k, const pst_id_t *batch, uint32_t segment)
 {
     put_batch(k, batch);
     put(k, ".", 1);
     put_u32(k, segment);
 }
 
-void pst_key_segment(pst_key_t *k, const pst_id_t *batch, uint32_t segment, pst_seg_key_t what)
+void pst_key_segment(pst_redis_key_t *k, const pst_id_t *batch, uint32_t segment, pst_seg_key_t what)
 {
     static const char *const suffix[] = {
         [PST_SEG_META] = "}:meta", [PST_SEG_DIR] = "}:dir",     [PST_SEG_ROUTES] = "}:routes",
@@ -55,7 +55,7 @@ void pst_key_segment(pst_key_t *k, const pst_id_t *batch, uint32_t segment, pst_
     put(k, suffix[what], strlen(suffix[what]));
 }
 
-void pst_key_pack(pst_key_t *k, const pst_id_t *batch, uint32_t segment, pst_pack_key_t what, uint32_t number)
+void pst_key_pack(pst_redis_key_t *k, const pst_id_t *batch, uint32_t segment, pst_pack_key_t what, uint32_t number)
 {
     static const char suffix[][5] = {
         [PST_PACK_HEADERS] = "}:h:", [PST_PACK_BODIES] = "}:b:", [PST_PACK_RESULTS] = "}:r:"};
@@ -64,7 +64,7 @@ void pst_key_pack(pst_key_t *k, const pst_id_t *batch, uint32_t segment, pst_pac
     put_u32(k, number);
 }
 
-void pst_key_idem(pst_key_t *k, pst_view_t key)
+void pst_key_idem(pst_redis_key_t *k, pst_view_t key)
 {
     XXH128_hash_t h = XXH3_128bits(key.p, key.n);
     int n = snprintf(k->p, sizeof k->p, "pst:{idem:%016llx%016llx}", (unsigned long long)h.high64,
@@ -72,7 +72,7 @@ void pst_key_idem(pst_key_t *k, pst_view_t key)
     k->n = (size_t)n;
 }
 
-void pst_key_limit(pst_key_t *k, pst_view_t name)
+void pst_key_limit(pst_redis_key_t *k, pst_view_t name)
 {
     k->n = 0;
     put(k, "pst:{lim:", 9);

@@ -3,14 +3,8 @@
 #ifndef PST_REDIS_KEYS_H
 #define PST_REDIS_KEYS_H
 
-#include "base/base.h"
+#include "redis/cmd.h"
 #include "penstock/id.h"
-
-/* Longest: a rate budget, "<provider>/<model>", both of at most PST_NAME_BYTES_MAX. */
-typedef struct pst_key {
-    char p[640];
-    size_t n;
-} pst_key_t;
 
 #define PST_KEY_EPOCH "pst:{o}:epoch"
 #define PST_KEY_ACTIVE "pst:{o}:active"
@@ -36,12 +30,12 @@ typedef enum pst_pack_key { /* and those it has once a pack, or a result pack */
     PST_PACK_RESULTS,
 } pst_pack_key_t;
 
-void pst_key_batch(pst_key_t *k, const pst_id_t *batch);
-void pst_key_segment(pst_key_t *k, const pst_id_t *batch, uint32_t segment, pst_seg_key_t what);
-void pst_key_pack(pst_key_t *k, const pst_id_t *batch, uint32_t segment, pst_pack_key_t what, uint32_t number);
+void pst_key_batch(pst_redis_key_t *k, const pst_id_t *batch);
+void pst_key_segment(pst_redis_key_t *k, const pst_id_t *batch, uint32_t segment, pst_seg_key_t what);
+void pst_key_pack(pst_redis_key_t *k, const pst_id_t *batch, uint32_t segment, pst_pack_key_t what, uint32_t number);
 /* Of an idempotency key, which may hold any byte: its XXH3-128. */
-void pst_key_idem(pst_key_t *k, pst_view_t key);
+void pst_key_idem(pst_redis_key_t *k, pst_view_t key);
 /* A name with '}' in it only moves its budget to another hash slot.  Longer names than any configuration has are cut. */
-void pst_key_limit(pst_key_t *k, pst_view_t name);
+void pst_key_limit(pst_redis_key_t *k, pst_view_t name);
 
 #endif

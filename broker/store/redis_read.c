@@ -50,7 +50,7 @@ static void send(pst_store_t *s, pst_cmd_t *c)
 {
     c->once = true;
     pst_cmd_finish(c);
-    pst_conn_send(s->conn, c);
+    pst_redis_send(s->conn, c);
 }
 
 /* The reply's elements are the values. */
@@ -69,7 +69,7 @@ static void on_values(pst_cmd_t *c, const redisReply *r)
 
 static void arg_pack(pst_cmd_t *c, const pst_id_t *batch, uint32_t segment, pst_pack_key_t what, uint32_t number)
 {
-    pst_key_t k;
+    pst_redis_key_t k;
     pst_key_pack(&k, batch, segment, what, number);
     pst_cmd_key(c, &k);
 }
@@ -109,7 +109,7 @@ static void on_batch(pst_cmd_t *c, const redisReply *r)
 
 void pst_store_read_batch(pst_store_t *s, const pst_id_t *batch, pst_store_read_fn *fn, void *arg)
 {
-    pst_key_t k;
+    pst_redis_key_t k;
     pst_key_batch(&k, batch);
     pst_cmd_t *c = pst_cmd_new("HMGET", on_batch, query_new(s, fn, arg));
     pst_cmd_key(c, &k);
@@ -160,9 +160,9 @@ static void on_segment(pst_cmd_t *c, const redisReply *r)
 void pst_store_read_segment(pst_store_t *s, const pst_id_t *batch, uint32_t segment, pst_store_read_fn *fn, void *arg)
 {
     static const pst_seg_key_t keys[] = {PST_SEG_META, PST_SEG_DIR, PST_SEG_IDX};
-    pst_cmd_t *c = pst_cmd_fcall("seg_read", PST_COUNT(keys), on_segment, query_new(s, fn, arg));
+    pst_cmd_t *c = pst_cmd_fcall(PST_LUA("seg_read"), PST_COUNT(keys), on_segment, query_new(s, fn, arg));
     for (unsigned i = 0; i < PST_COUNT(keys); i++) {
-        pst_key_t k;
+        pst_redis_key_t k;
         pst_key_segment(&k, batch, segment, keys[i]);
         pst_cmd_key(c, &k);
     }
@@ -171,7 +171,7 @@ void pst_store_read_segment(pst_store_t *s, const pst_id_t *batch, uint32_t segm
 
 void pst_store_read_list(pst_store_t *s, const pst_id_t *after, uint32_t limit, pst_store_read_fn *fn, void *arg)
 {
-    pst_cmd_t *c = pst_cmd_fcall("list", 1, on_values, query_new(s, fn, arg));
+    pst_cmd_t *c = pst_cmd_fcall(PST_LUA("list"), 1, on_values, query_new(s, fn, arg));
     pst_cmd_str(c, PST_KEY_ALL);
     pst_cmd_num(c, (uint64_t)limit + 1);
     if (after) {
@@ -190,12 +190,12 @@ static void on_worker(pst_cmd_t *c, const redisReply *r)
 
 void pst_store_worker(pst_store_t *s, pst_view_t name, bool here)
 {
-    pst_cmd_t *c = pst_cmd_fcall("worker", 1, on_worker, s);
+    pst_cmd_t *c = pst_cmd_fcall(PST_LUA("worker"), 1, on_worker, s);
     pst_cmd_str(c, PST_KEY_WORKERS);
     pst_cmd_arg(c, name.p, name.n);
     pst_cmd_num(c, here);
     pst_cmd_finish(c);
-    pst_conn_send(s->conn, c);
+    pst_redis_send(s->conn, c);
 }
 
 typedef struct names {
@@ -230,11 +230,11 @@ pst_err_t pst_store_workers(pst_store_t *s, pst_arena_t *a, pst_names_t *ret, ps
     pst_cmd_str(c, PST_KEY_WORKERS);
     send(s, c);
     s->quiet = true;
-    bool done = pst_conn_pump(s->conn, &x.done, PST_NEVER);
+    bool done = pst_redis_pump(s->conn, &x.done, PST_NEVER);
     s->quiet = false;
     PST_ASSERT(done);
     if (x.err)
-        return pst_errf(eb, x.err, "the workers known to Redis cannot be read: %s", pst_conn_why(s->conn));
+        return pst_errf(eb, x.err, "the workers known to Redis cannot be read: %s", pst_redis_why(s->conn));
     *ret = x.v;
     return PST_OK;
 }

@@ -63,7 +63,7 @@ static void fail(restore_t *r, pst_err_t e, const pst_id_t *batch, const char *w
 static void fail_reply(restore_t *r, const pst_id_t *batch, const redisReply *reply)
 {
     if (!reply)
-        fail(r, PST_E_STORE_DOWN, batch, pst_conn_why(r->s->conn));
+        fail(r, PST_E_STORE_DOWN, batch, pst_redis_why(r->s->conn));
     else if (strncmp(reply->str, "FENCED ", 7) == 0)
         fail(r, PST_E_FENCED, batch, "another broker took over");
     else
@@ -77,7 +77,7 @@ static void send(restore_t *r, pst_cmd_t *c, uint64_t token)
     r->asked++;
     r->done = false;
     pst_cmd_finish(c);
-    pst_conn_send(r->s->conn, c);
+    pst_redis_send(r->s->conn, c);
 }
 
 /* Counts a reply; false if there is nothing to be had from it. */
@@ -94,7 +94,7 @@ static bool got(restore_t *r, const pst_id_t *batch, const redisReply *reply)
 static void pump(restore_t *r)
 {
     r->done = r->asked == 0;
-    bool done = pst_conn_pump(r->s->conn, &r->done, PST_NEVER);
+    bool done = pst_redis_pump(r->s->conn, &r->done, PST_NEVER);
     PST_ASSERT(done);
 }
 
@@ -231,9 +231,9 @@ static void take_batches(restore_t *r, const pst_id_t *ids, uint32_t n)
     r->taken_n = n;
     for (uint32_t i = 0; i < n; i++) {
         r->taken[i] = (taken_t){.id = ids[i]};
-        pst_key_t k;
+        pst_redis_key_t k;
         pst_key_batch(&k, &ids[i]);
-        pst_cmd_t *c = pst_cmd_fcall("batch_take", 1, on_taken, r);
+        pst_cmd_t *c = pst_cmd_fcall(PST_LUA("batch_take"), 1, on_taken, r);
         pst_cmd_key(c, &k);
         pst_cmd_num(c, r->s->epoch);
         send(r, c, i);
@@ -402,7 +402,7 @@ static void on_retries(pst_cmd_t *c, const redisReply *reply)
 static pst_cmd_t *seg_cmd(restore_t *r, const char *name, pst_cmd_fn *fn, const taken_t *t, uint32_t segment,
                           pst_seg_key_t what)
 {
-    pst_key_t k;
+    pst_redis_key_t k;
     pst_key_segment(&k, &t->id, segment, what);
     pst_cmd_t *c = pst_cmd_new(name, fn, r);
     pst_cmd_key(c, &k);
@@ -413,9 +413,9 @@ static void ask_segment(restore_t *r, uint32_t batch, uint32_t segment)
 {
     const taken_t *t = &r->taken[batch];
     uint64_t token = (uint64_t)batch << 32 | segment;
-    pst_key_t meta;
+    pst_redis_key_t meta;
     pst_key_segment(&meta, &t->id, segment, PST_SEG_META);
-    pst_cmd_t *take = pst_cmd_fcall("seg_take", 1, on_seg_taken, r);
+    pst_cmd_t *take = pst_cmd_fcall(PST_LUA("seg_take"), 1, on_seg_taken, r);
     pst_cmd_key(take, &meta);
     pst_cmd_num(take, r->s->epoch);
     send(r, take, token);

@@ -27,7 +27,7 @@ void pst_store_fatal(pst_store_t *s, const char *why)
     if (s->dead)
         return;
     s->dead = true;
-    pst_conn_stop(s->conn, why);
+    pst_redis_stop(s->conn, why);
     if (!s->opening)
         s->ev.fatal(s->ev.arg, why);
 }
@@ -88,7 +88,7 @@ static void send_op(pst_store_t *s, pst_cmd_t *c, const pst_store_op_t *op)
     c->write = op->type != PST_STORE_LOAD && op->type != PST_STORE_LIMIT_TAKE && op->type != PST_STORE_LIMIT_GIVE &&
                op->type != PST_STORE_LIMIT_BLOCK && op->type != PST_STORE_LIMIT_KEEP;
     pst_cmd_finish(c);
-    pst_conn_send(s->conn, c);
+    pst_redis_send(s->conn, c);
 }
 
 /* ---- OPEN: a place in the lists; the batch; who has its idempotency key.  Keys of three hash tags, so three calls; they
@@ -127,7 +127,7 @@ static pst_id_t reply_id(const redisReply *r)
 
 static void arg_batch_key(pst_cmd_t *c, const pst_store_op_t *op)
 {
-    pst_key_t k;
+    pst_redis_key_t k;
     pst_key_batch(&k, &op->batch);
     pst_cmd_key(c, &k);
 }
@@ -158,7 +158,7 @@ static void send_part(pst_store_t *s, pst_cmd_t *c)
 {
     c->write = true;
     pst_cmd_finish(c);
-    pst_conn_send(s->conn, c);
+    pst_redis_send(s->conn, c);
 }
 
 static void submit_open(pst_store_t *s, const pst_store_op_t *op)
@@ -167,7 +167,7 @@ static void submit_open(pst_store_t *s, const pst_store_op_t *op)
     opening_t *o = pst_calloc(1, sizeof *o);
     *o = (opening_t){.s = s, .token = op->token, .keyed = info->idempotency_key.n > 0};
     pst_link_before(&s->openings, &o->link);
-    pst_cmd_t *enlist = pst_cmd_fcall("enlist", 3, on_enlisted, o);
+    pst_cmd_t *enlist = pst_cmd_fcall(PST_LUA("enlist"), 3, on_enlisted, o);
     pst_cmd_str(enlist, PST_KEY_EPOCH);
     pst_cmd_str(enlist, PST_KEY_ACTIVE);
     pst_cmd_str(enlist, PST_KEY_ALL);
@@ -178,14 +178,14 @@ static void submit_open(pst_store_t *s, const pst_store_op_t *op)
     pst_buf_t encoded;
     pst_buf_init(&encoded, 0);
     pst_batch_info_encode(info, &encoded);
-    pst_cmd_t *open = pst_cmd_fcall("open", 1, on_opened, o);
+    pst_cmd_t *open = pst_cmd_fcall(PST_LUA("open"), 1, on_opened, o);
     arg_batch_key(open, op);
     pst_cmd_num(open, s->epoch);
     pst_cmd_buf(open, &encoded);
     send_part(s, open);
     if (!o->keyed)
         return;
-    pst_key_t idem;
+    pst_redis_key_t idem;
     pst_key_idem(&idem, info->idempotency_key);
     pst_cmd_t *holder = pst_cmd_new("HGET", on_open_holder, o);
     pst_cmd_key(holder, &idem);
@@ -197,14 +197,14 @@ static void submit_open(pst_store_t *s, const pst_store_op_t *op)
 
 static void arg_seg_key(pst_cmd_t *c, const pst_store_op_t *op, pst_seg_key_t what)
 {
-    pst_key_t k;
+    pst_redis_key_t k;
     pst_key_segment(&k, &op->batch, op->segment, what);
     pst_cmd_key(c, &k);
 }
 
 static void arg_pack_key(pst_cmd_t *c, const pst_store_op_t *op, pst_pack_key_t what, uint32_t number)
 {
-    pst_key_t k;
+    pst_redis_key_t k;
     pst_key_pack(&k, &op->batch, op->segment, what, number);
     pst_cmd_key(c, &k);
 }
@@ -221,7 +221,7 @@ static void submit_put_pack(pst_store_t *s, const pst_store_op_t *op)
     pst_cmd_blob(c, op->u.put.headers);
     arg_seg_key(c, op, PST_SEG_NEW_BODIES);
     pst_cmd_blob(c, op->u.put.bodies);
-    pst_cmd_call(c, "put_pack", 7, 4);
+    pst_cmd_call(c, PST_LUA("put_pack"), 7, 4);
     arg_seg_key(c, op, PST_SEG_META);
     arg_seg_key(c, op, PST_SEG_DIR);
     arg_seg_key(c, op, PST_SEG_ROUTES);
@@ -247,9 +247,9 @@ static void on_claimed(pst_cmd_t *c, const redisReply *r)
 
 static void submit_claim(pst_store_t *s, const pst_store_op_t *op)
 {
-    pst_key_t key;
+    pst_redis_key_t key;
     pst_key_idem(&key, op->u.claim.key);
-    pst_cmd_t *c = pst_cmd_fcall("idem_claim", 1, on_claimed, s);
+    pst_cmd_t *c = pst_cmd_fcall(PST_LUA("idem_claim"), 1, on_claimed, s);
     pst_cmd_key(c, &key);
     pst_cmd_num(c, s->epoch);
     pst_cmd_id(c, &op->batch);
@@ -262,7 +262,7 @@ static void submit_claim(pst_store_t *s, const pst_store_op_t *op)
 
 static void submit_commit(pst_store_t *s, const pst_store_op_t *op)
 {
-    pst_cmd_t *c = pst_cmd_fcall("commit", 1, on_done, s);
+    pst_cmd_t *c = pst_cmd_fcall(PST_LUA("commit"), 1, on_done, s);
     arg_batch_key(c, op);
     pst_cmd_num(c, s->epoch);
     pst_cmd_num(c, op->u.commit.packs);
@@ -319,15 +319,15 @@ static void submit_append(pst_store_t *s, const pst_store_op_t *op)
     pst_blob_t *pack = encode_results(s, op);
     uint32_t keys = 5 + op->u.append.spent_n, args = 5 + op->u.append.unretry_n;
     pst_cmd_t *c;
-    bool group = pack->n >= PST_CMD_CHUNK_BYTES_MIN && !pst_conn_full(s->conn);
+    bool group = pack->n >= PST_CMD_CHUNK_BYTES_MIN && !pst_redis_full(s->conn);
     if (group) {
         c = pst_cmd_group(on_done, s);
         pst_cmd_begin(c, "SET", 2);
         arg_seg_key(c, op, PST_SEG_NEW_RESULTS);
         pst_cmd_blob(c, pack);
-        pst_cmd_call(c, "append", keys, args);
+        pst_cmd_call(c, PST_LUA("append"), keys, args);
     } else {
-        c = pst_cmd_fcall("append", keys, on_done, s);
+        c = pst_cmd_fcall(PST_LUA("append"), keys, on_done, s);
     }
     arg_seg_key(c, op, PST_SEG_META);
     arg_pack_key(c, op, PST_PACK_RESULTS, n);
@@ -356,7 +356,7 @@ static void submit_retry(pst_store_t *s, const pst_store_op_t *op)
     pst_buf_t b;
     pst_buf_init(&b, 0);
     pst_retry_encode(y, &b);
-    pst_cmd_t *c = pst_cmd_fcall("retry", 2, on_done, s);
+    pst_cmd_t *c = pst_cmd_fcall(PST_LUA("retry"), 2, on_done, s);
     arg_seg_key(c, op, PST_SEG_META);
     arg_seg_key(c, op, PST_SEG_RETRY);
     pst_cmd_num(c, s->epoch);
@@ -400,7 +400,7 @@ static void submit_load(pst_store_t *s, const pst_store_op_t *op)
 
 static void submit_cancelling(pst_store_t *s, const pst_store_op_t *op)
 {
-    pst_cmd_t *c = pst_cmd_fcall("cancelling", 1, on_done, s);
+    pst_cmd_t *c = pst_cmd_fcall(PST_LUA("cancelling"), 1, on_done, s);
     arg_batch_key(c, op);
     pst_cmd_num(c, s->epoch);
     pst_cmd_num(c, op->u.cancelling.drain);
@@ -412,7 +412,7 @@ static void submit_cancelling(pst_store_t *s, const pst_store_op_t *op)
 
 static pst_cmd_t *limit_cmd(pst_store_t *s, const pst_store_op_t *op, const char *function, pst_cmd_fn *fn)
 {
-    pst_key_t key;
+    pst_redis_key_t key;
     pst_key_limit(&key, op->u.limit.name);
     pst_cmd_t *c = pst_cmd_fcall(function, 1, fn, s);
     pst_cmd_key(c, &key);
@@ -440,17 +440,17 @@ static void on_limit_taken(pst_cmd_t *c, const redisReply *r)
 
 static void submit_limit_take(pst_store_t *s, const pst_store_op_t *op)
 {
-    send_op(s, limit_cmd(s, op, "limit_take", on_limit_taken), op);
+    send_op(s, limit_cmd(s, op, PST_LUA("limit_take"), on_limit_taken), op);
 }
 
 static void submit_limit_give(pst_store_t *s, const pst_store_op_t *op)
 {
-    send_op(s, limit_cmd(s, op, "limit_give", on_done), op);
+    send_op(s, limit_cmd(s, op, PST_LUA("limit_give"), on_done), op);
 }
 
 static void submit_limit_block(pst_store_t *s, const pst_store_op_t *op)
 {
-    pst_cmd_t *c = limit_cmd(s, op, "limit_block", on_done);
+    pst_cmd_t *c = limit_cmd(s, op, PST_LUA("limit_block"), on_done);
     pst_cmd_num(c, op->u.limit.block_ms);
     send_op(s, c, op);
 }
@@ -490,7 +490,7 @@ void pst_store_submit(pst_store_t *s, const pst_store_op_t *op)
     case PST_STORE_LIMIT_KEEP: submit_limit_keep(s, op); break;
     case PST_STORE_OP_COUNT: PST_ASSERT(!"an operation");
     }
-    PST_ASSERT(!s->room_bytes_max || pst_conn_queued_bytes(s->conn) <= s->room_bytes_max);
+    PST_ASSERT(!s->room_bytes_max || pst_redis_queued_bytes(s->conn) <= s->room_bytes_max);
 }
 
 /* ---- the connection's events ---------------------------------------------------------------------------------------------- */
@@ -516,7 +516,7 @@ static void on_memory(pst_cmd_t *c, const redisReply *r)
     if (!r || r->type != REDIS_REPLY_STRING)
         return;
     uint64_t used = info_number(r, "\nused_memory:"), max = info_number(r, "\nmaxmemory:");
-    pst_conn_set_full(s->conn, max && used / NEARLY_FULL_PERCENT >= max / 100);
+    pst_redis_set_full(s->conn, max && used / NEARLY_FULL_PERCENT >= max / 100);
     s->ev.room(s->ev.arg, used, max);
 }
 
@@ -530,7 +530,7 @@ static void on_tick(void *arg)
     pst_cmd_str(c, "memory");
     c->once = true;
     pst_cmd_finish(c);
-    pst_conn_send(s->conn, c);
+    pst_redis_send(s->conn, c);
 }
 
 /* ---- life ----------------------------------------------------------------------------------------------------------------- */
@@ -541,17 +541,17 @@ static pst_err_t wait_open(pst_store_t *s, pst_errbuf_t *eb)
     pst_ns_t until = pst_ns_add(pst_clock_mono(), OPEN_WAIT);
     while (!s->up && !s->refused && pst_clock_mono() < until) {
         bool never = false;
-        (void)pst_conn_pump(s->conn, &never, PST_MIN(until, pst_ns_add(pst_clock_mono(), 10 * PST_MS)));
+        (void)pst_redis_pump(s->conn, &never, PST_MIN(until, pst_ns_add(pst_clock_mono(), 10 * PST_MS)));
     }
     if (s->up)
         return PST_OK;
     if (s->refused)
-        return pst_errf(eb, s->refused, "%s", pst_conn_why(s->conn));
+        return pst_errf(eb, s->refused, "%s", pst_redis_why(s->conn));
     return pst_errf(eb, PST_E_STORE_DOWN, "Redis at %s cannot be used: %s", s->url.local ? s->url.path : s->url.host,
-                    pst_conn_why(s->conn));
+                    pst_redis_why(s->conn));
 }
 
-pst_err_t pst_redis_open(pst_loop_t *loop, const pst_redis_opts_t *o, const pst_store_events_t *ev, pst_store_t **ret,
+pst_err_t pst_store_open(pst_loop_t *loop, const pst_store_opts_t *o, const pst_store_events_t *ev, pst_store_t **ret,
                          pst_errbuf_t *eb)
 {
     pst_redis_url_t url;
@@ -565,9 +565,9 @@ pst_err_t pst_redis_open(pst_loop_t *loop, const pst_redis_opts_t *o, const pst_
     pst_link_init(&s->reads);
     s->recent = pst_recent_new(RECENT_BYTES_MAX, pst_random_u64());
     pst_buf_init(&s->scratch, 0);
-    pst_conn_events_t events = {.greet = pst_greet, .state = on_state, .tick = on_tick, .arg = s};
+    pst_redis_events_t events = {.greet = pst_greet, .state = on_state, .tick = on_tick, .arg = s};
     s->quiet = true;
-    s->conn = pst_conn_new(loop, &url, o->durability == PST_DUR_REPLICATED, &events);
+    s->conn = pst_redis_new(loop, &url, o->durability == PST_DUR_REPLICATED, &events);
     pst_err_t e = wait_open(s, eb);
     if (e) {
         pst_store_destroy(&s);
@@ -590,17 +590,17 @@ void pst_store_destroy(pst_store_t **s)
     pst_reads_free(x);
     while (!pst_link_empty(&x->openings))
         opening_free(PST_CONTAINER(x->openings.next, opening_t, link));
-    pst_conn_destroy(&x->conn);
+    pst_redis_destroy(&x->conn);
     pst_recent_destroy(&x->recent);
     pst_buf_release(&x->scratch);
     free(x);
 }
 
 uint64_t pst_store_epoch(const pst_store_t *s) { return s->epoch; }
-void pst_store_flush(pst_store_t *s) { pst_conn_flush(s->conn); }
+void pst_store_flush(pst_store_t *s) { pst_redis_flush(s->conn); }
 
 void pst_store_pending(const pst_store_t *s, uint32_t *ret_ops, uint64_t *ret_bytes)
 {
     *ret_ops = s->pending;
-    *ret_bytes = pst_conn_queued_bytes(s->conn);
+    *ret_bytes = pst_redis_queued_bytes(s->conn);
 }

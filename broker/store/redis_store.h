@@ -3,12 +3,14 @@
 #define PST_REDIS_STORE_H
 
 #include "proc/config.h"
+#include "redis/conn.h"
 #include "store/recent.h"
-#include "store/redis_conn.h"
+#include "store/redis_keys.h"
+#include "store/redis_lua.h"
 #include "store/store.h"
 
 struct pst_store {
-    pst_conn_t *conn;
+    pst_redis_t *conn;
     pst_redis_url_t url;
     pst_store_events_t ev;
     pst_durability_t durability;
@@ -24,7 +26,7 @@ struct pst_store {
     unsigned step;
     char note[256];         /* what could not be checked */
     pst_err_t refused;      /* this Redis cannot be used, conn's `why` says the reason; only while opening */
-    bool opening;           /* inside pst_redis_open */
+    bool opening;           /* inside pst_store_open */
     bool quiet;             /* a blocking call runs: no events */
     bool up;                /* the greeting succeeded at least once since the last fault */
     bool fenced;            /* fatal was said because of a refusal; answers still come */

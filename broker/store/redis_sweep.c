@@ -37,7 +37,7 @@ typedef struct sweep {
     uint32_t packs_n, results_n;
     uint64_t key;        /* next key of the segment, see key_at */
     bool keyed;
-    pst_key_t idem;
+    pst_redis_key_t idem;
 } sweep_t;
 
 static void free_segment(sweep_t *w);
@@ -104,7 +104,7 @@ static void send(sweep_t *w, pst_cmd_t *c)
 {
     c->write = true;
     pst_cmd_finish(c);
-    pst_conn_send(w->s->conn, c);
+    pst_redis_send(w->s->conn, c);
 }
 
 /* False after a refusal, which ends the sweep. */
@@ -118,14 +118,14 @@ static bool accepted(sweep_t *w, const redisReply *r)
 
 static void arg_batch(sweep_t *w, pst_cmd_t *c)
 {
-    pst_key_t k;
+    pst_redis_key_t k;
     pst_key_batch(&k, &w->batch);
     pst_cmd_key(c, &k);
 }
 
 static void arg_segment(sweep_t *w, pst_cmd_t *c, uint32_t segment, pst_seg_key_t what)
 {
-    pst_key_t k;
+    pst_redis_key_t k;
     pst_key_segment(&k, &w->batch, segment, what);
     pst_cmd_key(c, &k);
 }
@@ -141,7 +141,7 @@ static void on_retired(pst_cmd_t *c, const redisReply *r)
 
 static void retire(sweep_t *w)
 {
-    pst_cmd_t *c = pst_cmd_fcall("retire", 2, on_retired, w);
+    pst_cmd_t *c = pst_cmd_fcall(PST_LUA("retire"), 2, on_retired, w);
     pst_cmd_str(c, PST_KEY_EPOCH);
     pst_cmd_str(c, PST_KEY_ACTIVE);
     pst_cmd_num(c, w->s->epoch);
@@ -177,7 +177,7 @@ static void all_segments_freed(sweep_t *w)
     } else if (!w->keyed) {
         unlink_batch(w);
     } else {
-        pst_cmd_t *c = pst_cmd_fcall("idem_drop", 1, on_key_dropped, w);
+        pst_cmd_t *c = pst_cmd_fcall(PST_LUA("idem_drop"), 1, on_key_dropped, w);
         pst_cmd_key(c, &w->idem);
         pst_cmd_num(c, w->s->epoch);
         pst_cmd_id(c, &w->batch);
@@ -187,7 +187,7 @@ static void all_segments_freed(sweep_t *w)
 
 /* ---- freeing a segment ---------------------------------------------------------------------------------------------- */
 
-static void key_in_list(sweep_t *w, pst_key_t *k, const pst_seg_key_t *list, unsigned n, uint64_t i)
+static void key_in_list(sweep_t *w, pst_redis_key_t *k, const pst_seg_key_t *list, unsigned n, uint64_t i)
 {
     PST_ASSERT(i < n);
     pst_key_segment(k, &w->batch, w->segment, list[i]);
@@ -207,7 +207,7 @@ static uint64_t key_count(const sweep_t *w)
 }
 
 /* The i-th key of the segment to be freed: bodies; when deleting also headers and results; then the single ones. */
-static void key_at(sweep_t *w, uint64_t i, pst_key_t *k)
+static void key_at(sweep_t *w, uint64_t i, pst_redis_key_t *k)
 {
     if (i < w->packs_n) {
         pst_key_pack(k, &w->batch, w->segment, PST_PACK_BODIES, w->packs[i]);
@@ -232,7 +232,7 @@ static void unlink_some(sweep_t *w)
     uint64_t last = PST_MIN(key_count(w), w->key + KEYS_PER_UNLINK);
     pst_cmd_t *c = pst_cmd_new("UNLINK", on_unlinked, w);
     for (; w->key < last; w->key++) {
-        pst_key_t k;
+        pst_redis_key_t k;
         key_at(w, w->key, &k);
         pst_cmd_key(c, &k);
     }
@@ -317,7 +317,7 @@ static void on_marked_ended(pst_cmd_t *c, const redisReply *r)
 
 static void mark_ended(sweep_t *w)
 {
-    pst_cmd_t *c = pst_cmd_fcall("batch_end", 1, on_marked_ended, w);
+    pst_cmd_t *c = pst_cmd_fcall(PST_LUA("batch_end"), 1, on_marked_ended, w);
     arg_batch(w, c);
     pst_cmd_num(c, w->s->epoch);
     pst_cmd_buf(c, &w->summary);
@@ -357,7 +357,7 @@ static void arg_idx(const sweep_t *w, pst_cmd_t *c, uint32_t segment)
 static void end_segments(sweep_t *w)
 {
     while (w->ending < w->segments && w->ending - w->ended < END_WINDOW) {
-        pst_cmd_t *c = pst_cmd_fcall("seg_end", 2, on_segment_ended, w);
+        pst_cmd_t *c = pst_cmd_fcall(PST_LUA("seg_end"), 2, on_segment_ended, w);
         arg_segment(w, c, w->ending, PST_SEG_META);
         arg_segment(w, c, w->ending, PST_SEG_IDX);
         pst_cmd_num(c, w->s->epoch);
@@ -407,7 +407,7 @@ static void on_unlisted(pst_cmd_t *c, const redisReply *r)
     sweep_t *w = c->arg;
     if (!accepted(w, r))
         return;
-    pst_cmd_t *d = pst_cmd_fcall("batch_drop", 1, on_dropped, w);
+    pst_cmd_t *d = pst_cmd_fcall(PST_LUA("batch_drop"), 1, on_dropped, w);
     arg_batch(w, d);
     pst_cmd_num(d, w->s->epoch);
     send(w, d);
@@ -415,7 +415,7 @@ static void on_unlisted(pst_cmd_t *c, const redisReply *r)
 
 static void unlist(sweep_t *w)
 {
-    pst_cmd_t *c = pst_cmd_fcall("unlist", 3, on_unlisted, w);
+    pst_cmd_t *c = pst_cmd_fcall(PST_LUA("unlist"), 3, on_unlisted, w);
     pst_cmd_str(c, PST_KEY_EPOCH);
     pst_cmd_str(c, PST_KEY_ACTIVE);
     pst_cmd_str(c, PST_KEY_ALL);

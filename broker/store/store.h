@@ -248,16 +248,16 @@ typedef struct pst_store_events {
     void *arg;
 } pst_store_events_t;
 
-typedef struct pst_redis_opts {
+typedef struct pst_store_opts {
     const char *url;         /* unix:///path, redis://[user:pass@]host[:port][/db] */
     unsigned durability;     /* pst_durability_t asked for */
     uint64_t room_bytes_max; /* operations held in memory at most (a bound that is asserted: the core's credits keep it) */
-} pst_redis_opts_t;
+} pst_store_opts_t;
 
 /* Connects and takes the next epoch, loads the function library, checks version, eviction policy, durability; blocks up
  * to 10 s (LOADING counts as waiting).  PST_E_STORE_DOWN, PST_E_STORE_BAD with words in eb.  After success eb->text is
  * empty, or says what could not be checked (CONFIG may be forbidden). */
-PST_MUSTCHECK pst_err_t pst_redis_open(struct pst_loop *loop, const pst_redis_opts_t *o, const pst_store_events_t *ev,
+PST_MUSTCHECK pst_err_t pst_store_open(struct pst_loop *loop, const pst_store_opts_t *o, const pst_store_events_t *ev,
                                        pst_store_t **ret, pst_errbuf_t *eb);
 void pst_store_destroy(pst_store_t **s);
 uint64_t pst_store_epoch(const pst_store_t *s);

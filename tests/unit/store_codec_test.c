@@ -2,7 +2,7 @@
 #include "base/rng.h"
 #include "store/redis_codec.h"
 #include "store/redis_keys.h"
-#include "store/redis_url.h"
+#include "redis/url.h"
 #include "unit.h"
 
 static pst_seg_stats_t stats_of(pst_seg_endpoint_t e[2], pst_cause_count_t causes[2])
@@ -187,7 +187,7 @@ static void urls_parse(void **state)
     assert_null(strstr(eb.text, "verysecret"));
 }
 
-static void assert_key(const pst_key_t *k, const char *text)
+static void assert_key(const pst_redis_key_t *k, const char *text)
 {
     assert_int_equal(k->n, strlen(text));
     assert_memory_equal(k->p, text, k->n);
@@ -198,7 +198,7 @@ static void keys_share_a_tag(void **state)
     (void)state;
     uint8_t random[10] = {0};
     pst_id_t id = pst_id_make(0, random);
-    pst_key_t k;
+    pst_redis_key_t k;
     pst_key_batch(&k, &id);
     assert_key(&k, "pst:{batch_00000000000000000000000000}");
     pst_key_segment(&k, &id, 12, PST_SEG_META);
@@ -213,7 +213,7 @@ static void keys_share_a_tag(void **state)
     assert_int_equal(k.n, sizeof k.p);
     pst_key_idem(&k, pst_view(longest, 256));
     assert_int_equal(k.n, strlen("pst:{idem:}") + 32);
-    pst_key_t other;
+    pst_redis_key_t other;
     pst_key_idem(&other, PST_VIEW_LIT(""));
     assert_memory_not_equal(k.p, other.p, k.n);
 }

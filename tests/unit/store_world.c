@@ -196,9 +196,9 @@ pst_err_t world_try(world_t *w, const char *url, pst_durability_t durability, ps
 {
     *w = (world_t){.loop = pst_loop_new(), .until = PST_NEVER};
     pst_loop_prepare(w->loop, stop_late, w);
-    pst_redis_opts_t o = {.url = url, .durability = durability};
+    pst_store_opts_t o = {.url = url, .durability = durability};
     pst_store_events_t ev = {.answer = on_answer, .state = on_state, .room = on_room, .fatal = on_fatal, .arg = w};
-    pst_err_t e = pst_redis_open(w->loop, &o, &ev, &w->store, eb);
+    pst_err_t e = pst_store_open(w->loop, &o, &ev, &w->store, eb);
     if (e)
         pst_loop_destroy(&w->loop);
     return e;

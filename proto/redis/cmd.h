@@ -1,4 +1,4 @@
-/* redis_cmd.h - one command on its way to Redis: its bytes, kept until it is answered, and who waits for it.
+/* cmd.h - one command on its way to Redis: its bytes, kept until it is answered, and who waits for it.
  *
  * A pack's blobs are not copied into the command: it holds a reference and the connection writes them in place. */
 #ifndef PST_REDIS_CMD_H
@@ -10,7 +10,13 @@
 #include "base/blob.h"
 #include "base/buf.h"
 #include "base/list.h"
-#include "store/redis_keys.h"
+#include "penstock/id.h"
+
+/* A key's name.  Longest: a rate budget, "<provider>/<model>", both of at most PST_NAME_BYTES_MAX. */
+typedef struct pst_redis_key {
+    char p[640];
+    size_t n;
+} pst_redis_key_t;
 
 typedef struct pst_cmd pst_cmd_t;
 /* The reply lives during the call.  NULL: the connection was lost (only a command that is not repeated sees that). */
@@ -49,7 +55,7 @@ struct pst_cmd {
 };
 
 pst_cmd_t *pst_cmd_new(const char *name, pst_cmd_fn *fn, void *arg);
-/* FCALL of a function of the library; keys come first, then arguments. */
+/* FCALL of a function, by its whole name; keys come first, then arguments. */
 pst_cmd_t *pst_cmd_fcall(const char *function, uint32_t keys, pst_cmd_fn *fn, void *arg);
 /* A transaction: first pst_cmd_begin and the arguments of a command that stores something large, then pst_cmd_call and
  * the keys and arguments of a function. */
@@ -68,7 +74,7 @@ void pst_cmd_destroy(pst_cmd_t **c);
 void pst_cmd_arg(pst_cmd_t *c, const void *p, size_t n);
 void pst_cmd_str(pst_cmd_t *c, const char *s);
 void pst_cmd_num(pst_cmd_t *c, uint64_t v);
-void pst_cmd_key(pst_cmd_t *c, const pst_key_t *k);
+void pst_cmd_key(pst_cmd_t *c, const pst_redis_key_t *k);
 void pst_cmd_id(pst_cmd_t *c, const pst_id_t *id); /* its 16 bytes */
 void pst_cmd_blob(pst_cmd_t *c, pst_blob_t *b);    /* takes a reference; NULL: an empty argument */
 void pst_cmd_buf(pst_cmd_t *c, pst_buf_t *b);      /* takes the buffer's memory */

@@ -1,4 +1,4 @@
-#include "store/redis_conn.h"
+#include "redis/conn.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -33,10 +33,10 @@ typedef struct pipe {
     size_t unsent_off;  /* so much of it is written already */
 } pipe_t;
 
-struct pst_conn {
+struct pst_redis {
     pst_loop_t *loop;
     pst_redis_url_t url;
-    pst_conn_events_t ev;
+    pst_redis_events_t ev;
     bool replicated;
     int fd, timer;
     conn_state_t state;
@@ -45,7 +45,7 @@ struct pst_conn {
     bool want_out;         /* the socket was full: EPOLLOUT is on */
     bool wait_due;         /* writes were queued since the last WAIT */
     bool replica_late;     /* told as `state` down */
-    bool full;             /* see pst_conn_full */
+    bool full;             /* see pst_redis_full */
     bool stopped;
     bool broken;           /* to be closed as soon as nobody is inside */
     char why[256];
@@ -113,14 +113,14 @@ static void pipe_clear(pipe_t *p)
     pipe_init(p);
 }
 
-static pipe_t *active(pst_conn_t *c)
+static pipe_t *active(pst_redis_t *c)
 {
     return c->state == CONN_UP ? &c->work : &c->greeting;
 }
 
 /* ---- faults ---------------------------------------------------------------------------------------------------- */
 
-static void arm(pst_conn_t *c, pst_ns_t first, pst_ns_t every)
+static void arm(pst_redis_t *c, pst_ns_t first, pst_ns_t every)
 {
     first = PST_MAX(first, (pst_ns_t)1);
     struct itimerspec t = {
@@ -130,13 +130,13 @@ static void arm(pst_conn_t *c, pst_ns_t first, pst_ns_t every)
     PST_ASSERT(timerfd_settime(c->timer, 0, &t, NULL) == 0);
 }
 
-static void take_off(pst_conn_t *c, pst_cmd_t *cmd)
+static void take_off(pst_redis_t *c, pst_cmd_t *cmd)
 {
     pipe_remove(&c->work, cmd);
     c->queued_bytes -= cmd->bytes;
 }
 
-static void fail_once(pst_conn_t *c)
+static void fail_once(pst_redis_t *c)
 {
     pst_link_t failed;
     pst_link_init(&failed);
@@ -156,7 +156,7 @@ static void fail_once(pst_conn_t *c)
 }
 
 /* Closing happens where no reply is being handled: see settle. */
-static void break_off(pst_conn_t *c, const char *why)
+static void break_off(pst_redis_t *c, const char *why)
 {
     if (c->broken)
         return;
@@ -165,14 +165,14 @@ static void break_off(pst_conn_t *c, const char *why)
     arm(c, 0, 0);
 }
 
-static void break_errno(pst_conn_t *c, const char *what, int e)
+static void break_errno(pst_redis_t *c, const char *what, int e)
 {
     char why[128];
     snprintf(why, sizeof why, "%s: %s", what, strerror(e));
     break_off(c, why);
 }
 
-static void close_socket(pst_conn_t *c)
+static void close_socket(pst_redis_t *c)
 {
     if (c->fd >= 0) {
         pst_loop_fd_remove(c->loop, c->fd);
@@ -186,7 +186,7 @@ static void close_socket(pst_conn_t *c)
 }
 
 /* Results that a full Redis refused go as calls alone. */
-static void ungroup_all(pst_conn_t *c)
+static void ungroup_all(pst_redis_t *c)
 {
     for (pst_link_t *l = c->work.ring.next; l != &c->work.ring; l = l->next) {
         pst_cmd_t *cmd = cmd_at(l);
@@ -198,7 +198,7 @@ static void ungroup_all(pst_conn_t *c)
     }
 }
 
-static void settle(pst_conn_t *c)
+static void settle(pst_redis_t *c)
 {
     if (!c->broken)
         return;
@@ -221,7 +221,7 @@ static void settle(pst_conn_t *c)
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
 
-static void watch(pst_conn_t *c, bool out)
+static void watch(pst_redis_t *c, bool out)
 {
     c->want_out = out;
     pst_loop_fd(c->loop, c->fd, EPOLLIN | (out ? (uint32_t)EPOLLOUT : 0), on_fd, c);
@@ -252,7 +252,7 @@ static void advance(pipe_t *p, size_t written)
     }
 }
 
-static void write_out(pst_conn_t *c)
+static void write_out(pst_redis_t *c)
 {
     pipe_t *p = active(c);
     while (p->unsent != &p->ring && !c->broken) {
@@ -277,7 +277,7 @@ static void write_out(pst_conn_t *c)
 
 static void on_waited(pst_cmd_t *cmd, const redisReply *r);
 
-static void queue_wait(pst_conn_t *c)
+static void queue_wait(pst_redis_t *c)
 {
     pst_cmd_t *w = pst_cmd_new("WAIT", on_waited, c);
     pst_cmd_num(w, 1);
@@ -288,7 +288,7 @@ static void queue_wait(pst_conn_t *c)
     c->wait_due = false;
 }
 
-void pst_conn_flush(pst_conn_t *c)
+void pst_redis_flush(pst_redis_t *c)
 {
     if (c->wait_due)
         queue_wait(c);
@@ -296,7 +296,7 @@ void pst_conn_flush(pst_conn_t *c)
         write_out(c);
 }
 
-void pst_conn_send(pst_conn_t *c, pst_cmd_t *cmd)
+void pst_redis_send(pst_redis_t *c, pst_cmd_t *cmd)
 {
     PST_ASSERT(cmd->bytes > 0);
     c->queued_bytes += cmd->bytes;
@@ -308,7 +308,7 @@ void pst_conn_send(pst_conn_t *c, pst_cmd_t *cmd)
         arm(c, 0, 0);
 }
 
-void pst_conn_greet(pst_conn_t *c, pst_cmd_t *cmd)
+void pst_redis_greet(pst_redis_t *c, pst_cmd_t *cmd)
 {
     PST_ASSERT(c->state == CONN_GREETING);
     pipe_add(&c->greeting, cmd);
@@ -332,7 +332,7 @@ static bool passing(const redisReply *r)
     return false;
 }
 
-static void deliver(pst_conn_t *c, pst_cmd_t *cmd, redisReply *r)
+static void deliver(pst_redis_t *c, pst_cmd_t *cmd, redisReply *r)
 {
     take_off(c, cmd);
     cmd->fn(cmd, pst_cmd_result(cmd, r));
@@ -361,7 +361,7 @@ static bool refused_full(const pst_cmd_t *cmd, const redisReply *result)
 /* Everything answered before this WAIT is safe. */
 static void on_waited(pst_cmd_t *w, const redisReply *r)
 {
-    pst_conn_t *c = w->arg;
+    pst_redis_t *c = w->arg;
     bool safe = r->type == REDIS_REPLY_INTEGER && r->integer >= 1;
     if (!safe) {
         if (!c->replica_late)
@@ -380,7 +380,7 @@ static void on_waited(pst_cmd_t *w, const redisReply *r)
     }
 }
 
-static void take_reply(pst_conn_t *c, redisReply *r)
+static void take_reply(pst_redis_t *c, redisReply *r)
 {
     pipe_t *p = active(c);
     /* A transaction is answered from its first command on, while the rest of it is still being written. */
@@ -414,7 +414,7 @@ static void take_reply(pst_conn_t *c, redisReply *r)
     }
 }
 
-static void take_replies(pst_conn_t *c)
+static void take_replies(pst_redis_t *c)
 {
     while (!c->broken) {
         void *r = NULL;
@@ -428,7 +428,7 @@ static void take_replies(pst_conn_t *c)
     }
 }
 
-static void read_in(pst_conn_t *c)
+static void read_in(pst_redis_t *c)
 {
     char bytes[READ_BYTES];
     for (unsigned i = 0; i < READS_PER_TURN && !c->broken; i++) {
@@ -484,7 +484,7 @@ static int open_address(const struct addrinfo *a)
 
 /* The name is looked up again at each try, because a failover may have moved it.  That blocks; but without Redis the
  * broker has nothing to do but wait. */
-static int open_tcp(pst_conn_t *c)
+static int open_tcp(pst_redis_t *c)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
     int rc = getaddrinfo(c->url.host, c->url.port, &hints, &list);
@@ -501,7 +501,7 @@ static int open_tcp(pst_conn_t *c)
     return fd;
 }
 
-static void begin(pst_conn_t *c)
+static void begin(pst_redis_t *c)
 {
     int fd = c->url.local ? open_unix(c->url.path) : open_tcp(c);
     if (fd < 0) {
@@ -517,7 +517,7 @@ static void begin(pst_conn_t *c)
     arm(c, TICK, TICK);
 }
 
-static void connected(pst_conn_t *c)
+static void connected(pst_redis_t *c)
 {
     int e = 0;
     socklen_t n = sizeof e;
@@ -532,7 +532,7 @@ static void connected(pst_conn_t *c)
     c->ev.greet(c->ev.arg, NULL);
 }
 
-void pst_conn_up(pst_conn_t *c)
+void pst_redis_up(pst_redis_t *c)
 {
     PST_ASSERT(c->state == CONN_GREETING);
     c->state = CONN_UP;
@@ -540,15 +540,15 @@ void pst_conn_up(pst_conn_t *c)
     /* Writes whose WAIT was never queued, because the connection went first. */
     c->wait_due |= c->replicated && !pst_link_empty(&c->work.ring);
     c->ev.state(c->ev.arg, true, "");
-    pst_conn_flush(c);
+    pst_redis_flush(c);
 }
 
-void pst_conn_retry(pst_conn_t *c, const char *why)
+void pst_redis_retry(pst_redis_t *c, const char *why)
 {
     break_off(c, why);
 }
 
-void pst_conn_stop(pst_conn_t *c, const char *why)
+void pst_redis_stop(pst_redis_t *c, const char *why)
 {
     c->stopped = true;
     break_off(c, why);
@@ -559,7 +559,7 @@ void pst_conn_stop(pst_conn_t *c, const char *why)
 static void on_fd(void *arg, int fd, uint32_t events)
 {
     (void)fd;
-    pst_conn_t *c = arg;
+    pst_redis_t *c = arg;
     if (c->state == CONN_CONNECTING && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
         connected(c);
     else if (events & EPOLLOUT)
@@ -568,11 +568,11 @@ static void on_fd(void *arg, int fd, uint32_t events)
         read_in(c);
     /* What answers led to: further steps of deletions and the like. */
     if (!c->broken)
-        pst_conn_flush(c);
+        pst_redis_flush(c);
     settle(c);
 }
 
-static void check_silence(pst_conn_t *c)
+static void check_silence(pst_redis_t *c)
 {
     bool waits = c->state == CONN_CONNECTING || (c->state >= CONN_GREETING && pipe_asked(active(c)));
     if (waits && pst_ns_since(pst_clock_mono(), c->heard_at) >= SILENCE_MAX)
@@ -582,7 +582,7 @@ static void check_silence(pst_conn_t *c)
 static void on_timer(void *arg, int fd, uint32_t events)
 {
     (void)events;
-    pst_conn_t *c = arg;
+    pst_redis_t *c = arg;
     uint64_t times;
     (void)!read(fd, &times, sizeof times);
     if (c->broken || c->stopped) {
@@ -597,15 +597,15 @@ static void on_timer(void *arg, int fd, uint32_t events)
         check_silence(c);
         if (!c->broken && c->state == CONN_UP) {
             c->ev.tick(c->ev.arg);
-            pst_conn_flush(c);
+            pst_redis_flush(c);
         }
         settle(c);
     }
 }
 
-bool pst_conn_pump(pst_conn_t *c, const bool *done, pst_ns_t until)
+bool pst_redis_pump(pst_redis_t *c, const bool *done, pst_ns_t until)
 {
-    pst_conn_flush(c);
+    pst_redis_flush(c);
     while (!*done && !(c->stopped && !c->broken)) {
         pst_ns_t now = pst_clock_mono();
         if (now >= until)
@@ -623,10 +623,10 @@ bool pst_conn_pump(pst_conn_t *c, const bool *done, pst_ns_t until)
     return *done;
 }
 
-pst_conn_t *pst_conn_new(pst_loop_t *loop, const pst_redis_url_t *url, bool replicated, const pst_conn_events_t *ev)
+pst_redis_t *pst_redis_new(pst_loop_t *loop, const pst_redis_url_t *url, bool replicated, const pst_redis_events_t *ev)
 {
-    pst_conn_t *c = pst_calloc(1, sizeof *c);
-    *c = (pst_conn_t){.loop = loop, .url = *url, .ev = *ev, .replicated = replicated, .fd = -1,
+    pst_redis_t *c = pst_calloc(1, sizeof *c);
+    *c = (pst_redis_t){.loop = loop, .url = *url, .ev = *ev, .replicated = replicated, .fd = -1,
                       .retry_delay = RETRY_MIN};
     pipe_init(&c->work);
     pipe_init(&c->greeting);
@@ -637,9 +637,9 @@ pst_conn_t *pst_conn_new(pst_loop_t *loop, const pst_redis_url_t *url, bool repl
     return c;
 }
 
-void pst_conn_destroy(pst_conn_t **c)
+void pst_redis_destroy(pst_redis_t **c)
 {
-    pst_conn_t *x = *c;
+    pst_redis_t *x = *c;
     *c = NULL;
     if (!x)
         return;
@@ -651,8 +651,8 @@ void pst_conn_destroy(pst_conn_t **c)
     free(x);
 }
 
-bool pst_conn_full(const pst_conn_t *c) { return c->full; }
-void pst_conn_set_full(pst_conn_t *c, bool full) { c->full = full; }
-bool pst_conn_is_up(const pst_conn_t *c) { return c->state == CONN_UP; }
-const char *pst_conn_why(const pst_conn_t *c) { return c->why; }
-uint64_t pst_conn_queued_bytes(const pst_conn_t *c) { return c->queued_bytes; }
+bool pst_redis_full(const pst_redis_t *c) { return c->full; }
+void pst_redis_set_full(pst_redis_t *c, bool full) { c->full = full; }
+bool pst_redis_is_up(const pst_redis_t *c) { return c->state == CONN_UP; }
+const char *pst_redis_why(const pst_redis_t *c) { return c->why; }
+uint64_t pst_redis_queued_bytes(const pst_redis_t *c) { return c->queued_bytes; }

@@ -1,4 +1,4 @@
-/* redis_url.h - where Redis is: unix:///path, redis://[[user]:pass@]host[:port][/db]. */
+/* url.h - where Redis is: unix:///path, redis://[[user]:pass@]host[:port][/db]. */
 #ifndef PST_REDIS_URL_H
 #define PST_REDIS_URL_H
 

@@ -1,8 +1,6 @@
-#include "store/redis_cmd.h"
+#include "redis/cmd.h"
 
 #include <stdio.h>
-
-#include "store/redis_lua.h"
 
 #define ARGC_ROOM 16 /* for "*<argc>\r\n" */
 
@@ -27,9 +25,7 @@ pst_cmd_t *pst_cmd_new(const char *name, pst_cmd_fn *fn, void *arg)
 
 static void put_function(pst_cmd_t *c, const char *function, uint32_t keys)
 {
-    char name[64];
-    int n = snprintf(name, sizeof name, PST_LUA_PREFIX "%s", function);
-    pst_cmd_arg(c, name, (size_t)n);
+    pst_cmd_str(c, function);
     pst_cmd_num(c, keys);
 }
 
@@ -95,7 +91,7 @@ void pst_cmd_arg(pst_cmd_t *c, const void *p, size_t n)
 }
 
 void pst_cmd_str(pst_cmd_t *c, const char *s) { pst_cmd_arg(c, s, strlen(s)); }
-void pst_cmd_key(pst_cmd_t *c, const pst_key_t *k) { pst_cmd_arg(c, k->p, k->n); }
+void pst_cmd_key(pst_cmd_t *c, const pst_redis_key_t *k) { pst_cmd_arg(c, k->p, k->n); }
 void pst_cmd_id(pst_cmd_t *c, const pst_id_t *id) { pst_cmd_arg(c, id->b, sizeof id->b); }
 
 void pst_cmd_num(pst_cmd_t *c, uint64_t v)

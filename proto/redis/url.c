@@ -1,4 +1,4 @@
-#include "store/redis_url.h"
+#include "redis/url.h"
 
 #define DB_MAX 65535u
 
