@@ -480,11 +480,11 @@ static void take_message(pst_conn_t *c, pst_reply_t *in)
     case PST_MSG_CLUSTER:
         take_reply(c, in);
         break;
-    case PST_MSG_PING: break;
+    case PST_MSG_PING: case PST_MSG_PIECE: break;
     case PST_MSG_HELLO: case PST_MSG_ROUTE: case PST_MSG_OPEN: case PST_MSG_PACK: case PST_MSG_COMMIT:
     case PST_MSG_ABORT: case PST_MSG_STATUS: case PST_MSG_LIST: case PST_MSG_FETCH: case PST_MSG_GET:
     case PST_MSG_CANCEL: case PST_MSG_DELETE: case PST_MSG_TOP: case PST_MSG_CAPACITY: case PST_MSG_OUTCOMES:
-    case PST_MSG_TASKS: case PST_MSG_REVOKE: case PST_MSG_ACK:
+    case PST_MSG_TASKS: case PST_MSG_REVOKE: case PST_MSG_ACK: case PST_MSG_CALL: case PST_MSG_PIECES:
         break; /* no broker sends these to a client */
     }
 }
