@@ -140,7 +140,7 @@ static pst_err_t on_message(void *arg, pst_peer_t peer, const pst_msg_t *m)
     case PST_MSG_HELLO: case PST_MSG_WELCOME: case PST_MSG_PING: case PST_MSG_BYE: case PST_MSG_REFUSED:
     case PST_MSG_DONE: case PST_MSG_BATCH: case PST_MSG_BATCHES: case PST_MSG_RESULTS: case PST_MSG_JOB:
     case PST_MSG_CLUSTER: case PST_MSG_CAPACITY: case PST_MSG_OUTCOMES: case PST_MSG_TASKS: case PST_MSG_REVOKE:
-    case PST_MSG_ACK:
+    case PST_MSG_ACK: case PST_MSG_CALL: case PST_MSG_PIECE: case PST_MSG_PIECES:
         break; /* no client says this */
     }
     return PST_E_MALFORMED;
