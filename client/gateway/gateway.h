@@ -31,6 +31,8 @@ typedef struct pst_gateway_opts {
 PST_MUSTCHECK pst_err_t pst_gateway_new(pst_loop_t *loop, const pst_gateway_opts_t *o, pst_gateway_t **ret, pst_errbuf_t *eb);
 /* Takes no new requests; those under way end.  true once none is left. */
 bool pst_gateway_drain(pst_gateway_t *g);
+/* Another configuration, from now on: its models and keys.  Outlives the gateway, or the next. */
+void pst_gateway_config(pst_gateway_t *g, const pst_config_t *config);
 void pst_gateway_destroy(pst_gateway_t **g);
 unsigned pst_gateway_port(const pst_gateway_t *g);
 

@@ -4,6 +4,7 @@
 
 #include "gateway/gateway.h"
 #include "gateway/reply.h"
+#include "lib/line.h"
 #include "penstock/penstock.h"
 
 typedef struct pst_importer pst_importer_t;
@@ -18,6 +19,7 @@ struct pst_gateway {
     pst_secret_t *secrets;       /* gateway.api_keys, resolved */
     uint32_t secrets_n;
     uint64_t started_s;          /* wall clock */
+    pst_line_reader_t reader;    /* of the bodies of calls */
 };
 
 static inline pst_gateway_t *pst_gw(const pst_req_t *r) { return r->app; }
@@ -46,6 +48,17 @@ void pst_files_list(pst_req_t *r);
 void pst_files_get(pst_req_t *r);
 void pst_files_content(pst_req_t *r);
 void pst_files_delete(pst_req_t *r);
+
+/* models.c */
+void pst_models_list(pst_req_t *r);
+void pst_models_get(pst_req_t *r);
+void pst_models_get_of_lab(pst_req_t *r);
+
+/* batches.c, batches_list.c */
+void pst_batches_create(pst_req_t *r);
+void pst_batches_get(pst_req_t *r);
+void pst_batches_list(pst_req_t *r);
+void pst_batches_cancel(pst_req_t *r);
 
 /* outputs.c: files that are a batch's results. */
 void pst_outputs_get(pst_req_t *r, const pst_id_t *batch, bool errors);
