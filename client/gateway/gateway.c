@@ -148,26 +148,34 @@ static pst_err_t read_secrets(pst_gateway_t *g, pst_errbuf_t *eb)
     return PST_OK;
 }
 
+/* The hooks of a turn: web, which asks; remote, which sends, and takes answers; db, which sends; and this. */
+static pst_ns_t end_turn(void *arg, pst_ns_t now)
+{
+    (void)now;
+    const pst_gateway_t *g = arg;
+    return pst_web_is_due(g->web) ? 0 : PST_NEVER;
+}
+
 static pst_err_t begin(pst_gateway_t *g, pst_errbuf_t *eb)
 {
     const pst_gateway_opts_t *o = &g->opts;
     pst_err_t e = read_secrets(g, eb);
     if (e)
         return e;
-    g->remote = pst_remote_new(g->loop, o->broker, eb);
-    if (!g->remote)
-        return PST_E_INVALID;
     pst_web_opts_t w = {.listen = o->listen, .connections_max = CONNECTIONS_MAX, .handlers = handlers,
                         .handlers_n = PST_COUNT(handlers), .allow = allow, .fail = fail, .app = g};
     if ((e = pst_web_new(g->loop, &w, &g->web, eb)))
         return e;
+    g->remote = pst_remote_new(g->loop, o->broker, eb);
+    if (!g->remote)
+        return PST_E_INVALID;
     pst_importer_opts_t i = {.broker = o->broker, .redis = o->redis, .line_bytes_max = o->config->line_bytes_max,
                              .prefix_bytes_max = o->config->prefix_bytes_max,
                              .prefix_bytes_min = o->config->prefix_bytes_min};
-    /* last: what the others send in a turn leaves at its end */
-    if ((e = pst_db_new(g->loop, o->redis, &g->db, eb)))
+    if ((e = pst_db_new(g->loop, o->redis, &g->db, eb)) || (e = pst_importer_new(g->loop, g->db, &i, &g->importer, eb)))
         return e;
-    return pst_importer_new(g->loop, g->db, &i, &g->importer, eb);
+    pst_loop_prepare(g->loop, end_turn, g);
+    return PST_OK;
 }
 
 pst_err_t pst_gateway_new(pst_loop_t *loop, const pst_gateway_opts_t *o, pst_gateway_t **ret, pst_errbuf_t *eb)

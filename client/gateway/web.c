@@ -688,6 +688,7 @@ void pst_web_destroy(pst_web_t **pw)
     free(w);
 }
 
+bool pst_web_is_due(const pst_web_t *w) { return w->run; }
 uint32_t pst_web_connections(const pst_web_t *w) { return w->connections; }
 uint32_t pst_web_requests(const pst_web_t *w) { return w->requests_n; }
 unsigned pst_web_port(const pst_web_t *w) { return w->port; }

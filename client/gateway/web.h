@@ -69,6 +69,8 @@ PST_MUSTCHECK pst_err_t pst_web_new(pst_loop_t *loop, const pst_web_opts_t *o, p
 void pst_web_destroy(pst_web_t **w);
 /* Takes no new connections, and no new requests on those there are. */
 void pst_web_quiesce(pst_web_t *w);
+/* Something was answered since web's turn: the loop is not to sleep before its next. */
+bool pst_web_is_due(const pst_web_t *w);
 uint32_t pst_web_connections(const pst_web_t *w);
 uint32_t pst_web_requests(const pst_web_t *w);  /* under way */
 unsigned pst_web_port(const pst_web_t *w);
