@@ -1,0 +1,2 @@
+pst_unit(gateway_inline pst_openrouter penstock_objects)
+pst_unit(gateway_openrouter pst_openrouter penstock_objects)
