@@ -99,6 +99,8 @@ typedef struct pst_config {
     const char *gateway_listen;  /* "127.0.0.1:7700"; "" off; beyond loopback only with keys */
     const char **gateway_keys;   /* references, as key_ref; for pst_config_secret */
     uint32_t gateway_keys_n;
+    const char *gateway_webhook_secret; /* as key_ref; NULL or "": none */
+    bool gateway_webhook_private;       /* webhooks may go to private addresses */
     uint32_t line_bytes_max;     /* input.line_max, default 32 MiB */
     uint32_t prefix_bytes_max;   /* input.prefix_max, default 32 KiB */
     uint32_t prefix_bytes_min;   /* input.prefix_min, default 4 KiB */

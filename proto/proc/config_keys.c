@@ -698,6 +698,11 @@ static const entry_t gateway_keys[] = {
      .help = "the OpenAI API; default 127.0.0.1:7700, \"\" for off"},
     {.name = "api_keys", .read = read_gateway_keys, .type = "a list of keys", .secret = true,
      .help = "one of them as bearer; needed to listen beyond loopback"},
+    {.name = "webhook_secret", TEXT(pst_config_t, gateway_webhook_secret, "${VARIABLE} or file:/path", pst_value_secret),
+     .secret = true, .help = "whsec_ and base64, as Standard Webhooks has it: signs what tells of a batch's end; default: "
+                            "not signed"},
+    {.name = "webhook_private", .read = read_bool, .type = "true or false", AT(pst_config_t, gateway_webhook_private),
+     .help = "webhooks may go to private addresses too, and through the environment's proxy; default false"},
 };
 static const pst_section_t gateway_section = SECTION(gateway_keys);
 

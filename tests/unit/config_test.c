@@ -105,6 +105,8 @@ static void defaults_of_an_empty_file(void **state)
         assert_string_equal(c->broker_workers, "tcp://127.0.0.1:7702");
         assert_string_equal(c->broker_metrics, "127.0.0.1:7709");
         assert_string_equal(c->gateway_listen, "127.0.0.1:7700");
+        assert_null(c->gateway_webhook_secret);
+        assert_false(c->gateway_webhook_private);
         assert_null(c->redis_url);
         assert_int_equal(c->durability, PST_DUR_FSYNCED);
         assert_int_equal(c->redis_maxmemory, 0);
@@ -166,7 +168,8 @@ static void every_key_arrives(void **state)
     (void)state;
     pst_config_t *c = good("redis: { url: \"redis://u:p/@w@host:6379/3\", durability: replicated, maxmemory: 8gb }\n"
                            "broker: { clients: \"tcp://0.0.0.0:1\", workers: \"ipc:///run/w\", metrics: \"[::1]:9\" }\n"
-                           "gateway: { listen: \"*:80\", api_keys: [\"${A}\", file:/k, plain] }\n"
+                           "gateway: { listen: \"*:80\", api_keys: [\"${A}\", file:/k, plain],\n"
+                           "  webhook_secret: \"${HOOKS}\", webhook_private: true }\n"
                            "input: { line_max: 64KB, prefix_max: 8kb, prefix_min: 500b }\n"
                            "providers:\n"
                            "  mine:\n"
@@ -199,6 +202,8 @@ static void every_key_arrives(void **state)
     assert_string_equal(c->gateway_listen, "*:80");
     assert_int_equal(c->gateway_keys_n, 3);
     assert_string_equal(c->gateway_keys[1], "file:/k");
+    assert_string_equal(c->gateway_webhook_secret, "${HOOKS}");
+    assert_true(c->gateway_webhook_private);
     assert_int_equal(c->line_bytes_max, 64 << 10);
     assert_int_equal(c->prefix_bytes_max, 8 << 10);
     assert_int_equal(c->prefix_bytes_min, 500);
@@ -533,7 +538,7 @@ static void secrets_are_never_shown(void **state)
 {
     (void)state;
     bad("redis: { url: \"rediss://u:hunter2@h\" }\n"
-        "gateway: { api_keys: [\"hunter 2\", \"\"] }\n"
+        "gateway: { api_keys: [\"hunter 2\", \"\"], webhook_secret: \"hunter 2\" }\n"
         "providers:\n"
         "  openai: { api_key: \"hunter 2\" }\n"
         "  anthropic: { api_key: $HUNTER2 }\n"
@@ -547,6 +552,8 @@ static void secrets_are_never_shown(void **state)
         "p.yaml:2:23: gateway.api_keys is not right: a key has no blanks and at most 4096 bytes: write ${VARIABLE} or "
         "file:/path\n"
         "p.yaml:2:35: gateway.api_keys is not right: an empty key would let everybody in\n"
+        "p.yaml:2:56: gateway.webhook_secret is not right: a key has no blanks and at most 4096 bytes: write "
+        "${VARIABLE} or file:/path\n"
         "p.yaml:4:22: providers.openai.api_key is not right: a key has no blanks and at most 4096 bytes: write "
         "${VARIABLE} or file:/path\n"
         "p.yaml:5:25: providers.anthropic.api_key is not right: write ${VARIABLE} with letters, digits and _\n"

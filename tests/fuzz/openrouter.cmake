@@ -1,0 +1,1 @@
+pst_fuzz(inline inline_fuzz.c pst_openrouter penstock_objects)
