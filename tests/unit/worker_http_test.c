@@ -18,6 +18,7 @@
  *   a  reads a request and sends the next answer
  *   s  reads a request and says nothing
  *   e  reads a request's headers alone and sends the next answer
+ *   t  sends the next answer at once
  *   c  closes
  *   w  waits until the client closes
  *   d  reads until then */
@@ -91,7 +92,7 @@ static void serve_one(server_t *s, int fd, const char *does)
             s->closed_by_client = readable(fd) && recv(fd, &c, 1, 0) <= 0;
         if (*does == 'a' || *does == 's' || *does == 'e')
             read_request(s, fd, *does != 'e');
-        if (*does == 'a' || *does == 'e')
+        if (*does == 'a' || *does == 'e' || *does == 't')
             send_all(fd, s->answer[s->answers++]);
         if (*does == 'd')
             drain(fd);
@@ -146,7 +147,7 @@ typedef struct client {
     unsigned ended, wanted;
     int status;
     pst_cause_t cause;
-    char body[256], header[64];
+    char body[256], header[64], why[400];
 } client_t;
 
 static pst_ns_t on_turn(void *arg, pst_ns_t now)
@@ -199,6 +200,8 @@ static void on_done(void *arg, const pst_http_answer_t *a, uint64_t latency_us)
     c->status = a->status;
     c->cause = a->transport;
     snprintf(c->body, sizeof c->body, "%.*s", (int)a->body.n, a->body.p ? a->body.p : "");
+    snprintf(c->why, sizeof c->why, "%.*s", (int)a->why.n, a->why.p ? a->why.p : "");
+    assert_int_equal(a->why.n > 0, a->status == 0);
     c->header[0] = '\0';
     for (unsigned i = 0; i < a->headers; i++) {
         if (pst_view_eqs(a->header[i].name, "x-request-id"))
@@ -231,6 +234,11 @@ static void has(const server_t *s, unsigned i, const char *text)
 {
     if (!strcasestr(s->request[i], text))
         fail_msg("no \"%s\" in\n%s", text, s->request[i]);
+}
+
+static void begins(const char *text, const char *with)
+{
+    assert_memory_equal(text, with, PST_MIN(strlen(with), strlen(text) + 1));
 }
 
 static void one_call(bool through_curl)
@@ -605,10 +613,67 @@ static void nobody_there_is_a_failed_connection(void **state)
         server_join(&s); /* its port is closed now */
         client_start(&c, s.port, curl, 60 * PST_SEC);
         call(&c, &small);
+        char why[64];
+        snprintf(why, sizeof why, "connection refused by 127.0.0.1 port %u", s.port);
         assert_int_equal(c.status, 0);
         assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+        assert_string_equal(c.why, why);
         client_stop(&c);
     }
+}
+
+/* A label longer than any may be: no server of names is asked. */
+#define NO_NAME "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test"
+
+static void call_nowhere(const char *base_url, const char *proxy, pst_cause_t cause, const char *why)
+{
+    client_t c = {0};
+    pst_http_target_opts_t o = {.base_url = base_url, .proxy = proxy, .timeout = 60 * PST_SEC};
+    client_start_at(&c, &o);
+    call(&c, &small);
+    client_stop(&c);
+    assert_int_equal(c.status, 0);
+    assert_int_equal(c.cause, cause);
+    if (!strstr(c.why, why))
+        fail_msg("\"%s\" does not say \"%s\"", c.why, why);
+}
+
+static void a_name_that_does_not_resolve_is_told_apart(void **state)
+{
+    (void)state;
+    static const char why[] = "the name " NO_NAME " does not resolve";
+    call_nowhere("http://" NO_NAME "/v1", "", PST_CAUSE_DNS, why);
+    call_nowhere("http://user@" NO_NAME "/v1", "", PST_CAUSE_DNS, why);
+    call_nowhere("https://" NO_NAME "/v1", "", PST_CAUSE_DNS, why);
+    call_nowhere("https://127.0.0.1/v1", "http://" NO_NAME ":3128", PST_CAUSE_DNS, "the proxy's name " NO_NAME " does not resolve");
+}
+
+static void a_server_without_tls_fails_the_handshake(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"td"};
+    static const char *const plain[] = {"HTTP/1.1 400 Bad Request\r\n\r\n"};
+    server_t s = {.does = does, .answer = plain, .connections = 1};
+    char url[64];
+    server_start(&s);
+    snprintf(url, sizeof url, "https://127.0.0.1:%u/v1", s.port);
+    call_nowhere(url, "", PST_CAUSE_TLS, "TLS handshake failed: ");
+    server_join(&s);
+    server_release(&s);
+}
+
+static void a_proxy_that_refuses_is_no_provider_that_cuts(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"ac"};
+    static const char *const refusal[] = {"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"};
+    server_t s = {.does = does, .answer = refusal, .connections = 1};
+    char proxy[64];
+    server_start(&s);
+    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%u", s.port);
+    call_nowhere("https://model.invalid/v1", proxy, PST_CAUSE_CONNECTION, "407");
+    server_join(&s);
+    server_release(&s);
 }
 
 /* More than connections are made at once. */
@@ -642,6 +707,7 @@ static void a_connection_that_is_closed_at_once_fails_its_call(void **state)
         pst_ns_t before = pst_clock_mono();
         call(&c, &small);
         assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+        begins(c.why, "connection cut before an answer");
         assert_true(pst_clock_mono() - before < 30 * PST_SEC);
         client_stop(&c);
         server_join(&s);
@@ -683,6 +749,7 @@ static void half_an_answer_is_none(void **state)
         assert_int_equal(c.status, 0);
         assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
         assert_string_equal(c.body, "");
+        begins(c.why, "connection cut after 47 bytes of the answer");
         client_stop(&c);
         server_join(&s);
         server_release(&s);
@@ -703,7 +770,7 @@ static void a_packed_answer_is_unpacked_the_second_time(void **state)
     client_start(&c, s.port, false, 60 * PST_SEC);
     call(&c, &small);
     assert_int_equal(c.status, 0);
-    assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+    assert_int_equal(c.cause, PST_CAUSE_BAD_ANSWER);
     call(&c, &small);
     assert_int_equal(c.status, 200);
     client_stop(&c);
@@ -728,6 +795,7 @@ static void a_call_has_its_time(void **state)
         call(&c, &small);
         assert_int_equal(c.status, 0);
         assert_int_equal(c.cause, PST_CAUSE_TIMEOUT);
+        assert_string_equal(c.why, "the provider did not answer in time");
         client_stop(&c);
         server_join(&s);
         assert_true(s.closed_by_client);
@@ -797,6 +865,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_call_that_was_sent_is_not_sent_again),
     cmocka_unit_test(an_answer_may_come_before_the_end_of_the_request),
     cmocka_unit_test(nobody_there_is_a_failed_connection),
+    cmocka_unit_test(a_name_that_does_not_resolve_is_told_apart),
+    cmocka_unit_test(a_server_without_tls_fails_the_handshake),
+    cmocka_unit_test(a_proxy_that_refuses_is_no_provider_that_cuts),
     cmocka_unit_test(all_calls_hear_that_nobody_is_there),
     cmocka_unit_test(a_connection_that_is_closed_at_once_fails_its_call),
     cmocka_unit_test(the_end_waits_for_nothing),

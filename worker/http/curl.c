@@ -87,6 +87,7 @@ typedef struct call {
     size_t piece_from;
     pst_reply_t *reply;          /* NULL: nothing has come */
     bool too_large;
+    char said[CURL_ERROR_SIZE];  /* by curl, of what went wrong */
     bool own_proxy;              /* the easy handle is set to a site's */
     pst_http_done_fn *done;
     void *arg;
@@ -224,30 +225,28 @@ static int on_debug(CURL *easy, curl_infotype type, char *p, size_t n, void *arg
     return 0;
 }
 
-static pst_cause_t cause_of(const call_t *c, CURLcode code)
+static void trouble_of(const call_t *c, CURLcode code, pst_trouble_t *ret)
 {
     if (c->too_large)
-        return PST_CAUSE_PAYLOAD_TOO_LARGE;
-    if (code == CURLE_OPERATION_TIMEDOUT)
-        return PST_CAUSE_TIMEOUT;
-    if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
-        return PST_CAUSE_CERTIFICATE;
-    return PST_CAUSE_CONNECTION;
+        pst_trouble_too_large(ret);
+    else
+        pst_trouble_of_curl(ret, c->easy, code, c->said);
 }
 
 /* An answer that broke off is none: half a body cannot be told from a whole one by whoever reads it. */
-static void fill_answer(const call_t *c, CURLcode code, pst_http_header_t *header, pst_http_answer_t *ret)
+static void fill_answer(const call_t *c, CURLcode code, pst_http_header_t *header, pst_trouble_t *trouble,
+                        pst_http_answer_t *ret)
 {
     *ret = (pst_http_answer_t){.transport = PST_CAUSE_NONE, .wall_ms = pst_clock_wall_ms()};
-    if (code != CURLE_OK) {
-        ret->transport = cause_of(c, code);
-        return;
-    }
     long status = 0;
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (code != CURLE_OK || status == 0) {
+        trouble_of(c, code, trouble);
+        ret->transport = trouble->cause;
+        ret->why = pst_view_str(trouble->text);
+        return;
+    }
     ret->status = (int)status;
-    if (status == 0)
-        ret->transport = PST_CAUSE_CONNECTION;
     if (c->reply)
         pst_reply_fill(c->reply, header, ret);
 }
@@ -303,6 +302,7 @@ static void set_proxy(const pst_curl_t *p, call_t *c, const char *proxy)
 static void set_options(pst_curl_t *p, call_t *c)
 {
     curl_easy_setopt(c->easy, CURLOPT_PRIVATE, c);
+    curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, c->said);
     curl_easy_setopt(c->easy, CURLOPT_SHARE, p->share);
     curl_easy_setopt(c->easy, CURLOPT_POST, 1L);
     curl_easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
@@ -381,6 +381,7 @@ static void rest_call(pst_curl_t *p, call_t *c)
     pst_replies_give(&p->replies, &c->reply);
     c->connected = NULL;
     c->too_large = false;
+    c->said[0] = '\0';
     pst_link_remove(&c->link);
     pst_link_after(&p->idle, &c->link);
 }
@@ -400,7 +401,7 @@ static void hand_out(pst_curl_t *p, call_t *c, int fd)
     pst_curl_connected_fn *connected = pst_take(&c->connected);
     unwatch(p, fd);
     pst_wire_tls(&wire, fd, c->easy, close_wire, c);
-    connected(c->arg, &wire, PST_CAUSE_NONE);
+    connected(c->arg, &wire, NULL);
 }
 
 /* Without TLS a descriptor is all it needs: curl closes its own, another one keeps the connection open. */
@@ -415,9 +416,12 @@ static void finish_connect(pst_curl_t *p, call_t *c, CURLcode code)
         return;
     }
     int own = fd == CURL_SOCKET_BAD ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    pst_trouble_t trouble;
+    if (own < 0)
+        trouble_of(c, code, &trouble);
     pst_wire_plain(&wire, own);
     leave_shard(c);
-    c->connected(c->arg, own < 0 ? NULL : &wire, cause_of(c, code));
+    c->connected(c->arg, own < 0 ? NULL : &wire, &trouble);
     rest_call(p, c);
 }
 
@@ -431,7 +435,8 @@ static void finish(pst_curl_t *p, call_t *c, CURLcode code)
     curl_easy_getinfo(c->easy, CURLINFO_TOTAL_TIME_T, &us);
     pst_http_header_t header[PST_HTTP_ANSWER_HEADERS_MAX];
     pst_http_answer_t answer;
-    fill_answer(c, code, header, &answer);
+    pst_trouble_t trouble;
+    fill_answer(c, code, header, &trouble, &answer);
     leave_shard(c);
     c->done(c->arg, &answer, (uint64_t)us);
     rest_call(p, c);

@@ -15,6 +15,7 @@
 #define PST_HTTP_CURL_H
 
 #include "http/call.h"
+#include "http/trouble.h"
 #include "http/wire.h"
 
 typedef struct pst_curl pst_curl_t;
@@ -41,8 +42,8 @@ pst_http_call_t *pst_curl_start(pst_curl_t *p, pst_curl_site_t *s, const pst_htt
                                 void *arg);
 void pst_curl_cancel(pst_curl_t *p, pst_http_call_t *call);
 
-/* wire: the callee's, who closes it before pst_curl_destroy; NULL for the cause that there is none. */
-typedef void pst_curl_connected_fn(void *arg, const pst_wire_t *wire, pst_cause_t cause);
+/* wire: the callee's, who closes it before pst_curl_destroy; NULL: there is none, because of `why`. */
+typedef void pst_curl_connected_fn(void *arg, const pst_wire_t *wire, const pst_trouble_t *why);
 /* Opens a connection for HTTP/1.1.  Never calls back at once, nor after pst_curl_destroy. */
 void pst_curl_connect(pst_curl_t *p, pst_curl_site_t *s, pst_curl_connected_fn *connected, void *arg);
 

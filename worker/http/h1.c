@@ -24,6 +24,7 @@ typedef struct conn {
     call_t *call;         /* NULL: idle */
     pst_reply_t *reply;   /* NULL: nothing has come */
     pst_ns_t since;       /* idle */
+    size_t came;          /* of the answer */
     bool used;            /* it has served a call */
 } conn_t;
 
@@ -40,8 +41,8 @@ struct call {
     unsigned pieces;
     pst_view_t body;      /* where there are no pieces: the one there is */
     size_t bytes, sent;   /* of the whole request */
-    pst_cause_t cause;    /* ended: with what follows it waits to be reported */
-    pst_reply_t *reply;
+    pst_trouble_t *trouble; /* ended without an answer */
+    pst_reply_t *reply;   /* ended: with what follows it waits to be reported */
     uint64_t latency_us;
     pst_http_done_fn *done;
     void *arg;
@@ -114,13 +115,14 @@ static void wait_no_longer(call_t *c)
 static void attach(conn_t *n, call_t *c)
 {
     n->call = c;
+    n->came = 0;
     c->conn = n;
     wait_no_longer(c);
     pst_link_remove(&n->link);
     pst_link_before(&n->site->h1->unsent, &n->link);
 }
 
-static void on_connected(void *arg, const pst_wire_t *wire, pst_cause_t cause);
+static void on_connected(void *arg, const pst_wire_t *wire, const pst_trouble_t *why);
 
 /* One for each call that waits. */
 static void open_conns(pst_h1_site_t *s)
@@ -196,6 +198,7 @@ static void recycle(call_t *c)
     pst_link_remove(&c->age);
     pst_link_remove(&c->link);
     pst_replies_give(&p->replies, &c->reply);
+    free(pst_take(&c->trouble));
     pst_link_after(&p->spare_calls, &c->link);
     s->calls_n--;
     free_if_gone(s);
@@ -220,8 +223,11 @@ static void leave_conn(call_t *c, bool whole)
 static void report(call_t *c)
 {
     pst_http_header_t header[PST_HTTP_ANSWER_HEADERS_MAX];
-    pst_http_answer_t answer = {.transport = c->cause, .wall_ms = pst_clock_wall_ms()};
-    if (c->cause == PST_CAUSE_NONE) {
+    pst_http_answer_t answer = {.transport = PST_CAUSE_NONE, .wall_ms = pst_clock_wall_ms()};
+    if (c->trouble) {
+        answer.transport = c->trouble->cause;
+        answer.why = pst_view_str(c->trouble->text);
+    } else {
         answer.status = c->reply->status;
         pst_reply_fill(c->reply, header, &answer);
     }
@@ -237,39 +243,44 @@ static void report_all(pst_h1_t *p)
         report(PST_CONTAINER(p->ended.next, call_t, link));
 }
 
-static void end(call_t *c, pst_cause_t cause)
+/* why: copied; NULL: with an answer. */
+static void end(call_t *c, const pst_trouble_t *why)
 {
     pst_h1_t *p = c->site->h1;
-    c->cause = cause;
+    if (why) {
+        c->trouble = pst_alloc(sizeof *why);
+        *c->trouble = *why;
+    }
     c->latency_us = pst_ns_since(pst_clock_mono(), c->began) / PST_US;
     wait_no_longer(c);
     pst_link_remove(&c->age);
     if (c->conn)
-        leave_conn(c, cause == PST_CAUSE_NONE);
+        leave_conn(c, !why);
     if (c->reply && c->reply->encoded) {
         c->site->unfit = true;
-        c->cause = PST_CAUSE_CONNECTION; /* said again it goes another way */
+        c->trouble = pst_alloc(sizeof *c->trouble);
+        pst_trouble_packed(c->trouble); /* said again it goes another way */
     }
     pst_link_before(&p->ended, &c->link);
     p->ended_n++;
 }
 
 /* No connection for those who waited for this one: their share, where not all had begun to be made. */
-static void refuse(pst_h1_site_t *s, pst_cause_t cause)
+static void refuse(pst_h1_site_t *s, const pst_trouble_t *why)
 {
     unsigned making = s->connecting + 1;
     for (unsigned n = (s->waiting_n + making - 1) / making; n > 0; n--)
-        end(PST_CONTAINER(s->waiting.next, call_t, wait), cause);
+        end(PST_CONTAINER(s->waiting.next, call_t, wait), why);
 }
 
-static void on_connected(void *arg, const pst_wire_t *wire, pst_cause_t cause)
+static void on_connected(void *arg, const pst_wire_t *wire, const pst_trouble_t *why)
 {
     pst_h1_site_t *s = arg;
     s->connecting--;
     if (wire)
         add_conn(s, wire);
     else
-        refuse(s, cause);
+        refuse(s, why);
     open_conns(s);
     free_if_gone(s);
 }
@@ -330,13 +341,8 @@ static bool send_some(conn_t *n)
     return true;
 }
 
-static pst_cause_t cause_of(pst_reply_state_t s)
-{
-    return s == PST_REPLY_TOO_LARGE ? PST_CAUSE_PAYLOAD_TOO_LARGE : PST_CAUSE_CONNECTION;
-}
-
-/* MORE: EAGAIN, or what came is not all yet. */
-static pst_reply_state_t read_once(conn_t *n, bool *ret_again)
+/* MORE: EAGAIN, or what came is not all yet.  *ret_cut: of BROKEN, that the connection has ended. */
+static pst_reply_state_t read_once(conn_t *n, bool *ret_again, bool *ret_cut)
 {
     size_t room;
     char *p = pst_reply_room(n->reply, &room);
@@ -346,19 +352,37 @@ static pst_reply_state_t read_once(conn_t *n, bool *ret_again)
     *ret_again = got < 0 && (errno == EAGAIN || errno == EINTR);
     if (*ret_again)
         return PST_REPLY_MORE;
+    *ret_cut = got <= 0;
     if (got < 0)
         return PST_REPLY_BROKEN;
+    n->came += (size_t)got;
     return got ? pst_reply_came(n->reply, (size_t)got) : pst_reply_eof(n->reply);
+}
+
+static void end_read(conn_t *n, pst_reply_state_t s, bool was_cut)
+{
+    pst_trouble_t trouble;
+    if (s == PST_REPLY_DONE) {
+        end(n->call, NULL);
+        return;
+    }
+    if (s == PST_REPLY_TOO_LARGE)
+        pst_trouble_too_large(&trouble);
+    else if (was_cut)
+        pst_trouble_cut(&trouble, n->came);
+    else
+        pst_trouble_not_http(&trouble);
+    end(n->call, &trouble);
 }
 
 static void read_some(conn_t *n)
 {
-    bool again = false;
+    bool again = false, was_cut = false;
     pst_reply_state_t s;
     if (!n->reply)
         n->reply = pst_replies_take(&n->site->h1->replies);
     do {
-        s = read_once(n, &again);
+        s = read_once(n, &again, &was_cut);
     } while (s == PST_REPLY_MORE && !again && pst_wire_is_tls(&n->wire));
     if (n->reply->in.n == 0) /* TLS spoke for itself alone: nobody holds room for an answer while he waits for one */
         pst_replies_give(&n->site->h1->replies, &n->reply);
@@ -367,7 +391,7 @@ static void read_some(conn_t *n)
     if (n->used && n->call->sent == 0)
         send_elsewhere(n); /* whatever it says is no answer to this call */
     else
-        end(n->call, s == PST_REPLY_DONE ? PST_CAUSE_NONE : cause_of(s));
+        end_read(n, s, was_cut);
 }
 
 static void on_fd(void *arg, int fd, uint32_t events)
@@ -395,7 +419,9 @@ static void end_overdue(pst_h1_site_t *s, pst_ns_t now)
         call_t *c = PST_CONTAINER(s->calls.next, call_t, age);
         if (pst_ns_since(now, c->began) < s->timeout)
             return;
-        end(c, PST_CAUSE_TIMEOUT);
+        pst_trouble_t late;
+        pst_trouble_late(&late, c->conn, c->conn ? c->conn->came : 0);
+        end(c, &late);
     }
 }
 

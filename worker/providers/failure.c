@@ -463,6 +463,12 @@ void pst_failure_transport(const pst_http_answer_t *answer, pst_reading_t *ret)
     ret->cause = answer->transport;
     if (answer->transport == PST_CAUSE_TIMEOUT) {
         ret->message = PST_VIEW_LIT("the provider did not answer in time");
+    } else if (answer->transport == PST_CAUSE_DNS) {
+        ret->message = PST_VIEW_LIT("the provider's name does not resolve");
+    } else if (answer->transport == PST_CAUSE_TLS) {
+        ret->message = PST_VIEW_LIT("TLS handshake failed");
+    } else if (answer->transport == PST_CAUSE_BAD_ANSWER) {
+        ret->message = PST_VIEW_LIT("the provider's answer cannot be unpacked");
     } else if (answer->transport == PST_CAUSE_CERTIFICATE) {
         /* Nothing was sent, and nothing will be until somebody says whom to trust. */
         ret->verdict = PST_VERDICT_PARK;
@@ -476,6 +482,8 @@ void pst_failure_transport(const pst_http_answer_t *answer, pst_reading_t *ret)
         ret->cause = PST_CAUSE_CONNECTION;
         ret->message = PST_VIEW_LIT("the connection to the provider failed");
     }
+    if (answer->why.n)
+        ret->message = answer->why;
 }
 
 void pst_failure_no_memory(pst_reading_t *ret)
