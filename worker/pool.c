@@ -641,7 +641,8 @@ static pst_http_target_t *make_target(pst_http_t *http, const pst_config_provide
                                 .key = &s->key,
                                 .header = header,
                                 .headers = c->headers_n,
-                                .timeout = c->timeout};
+                                .timeout = c->timeout,
+                                .idle_timeout = c->idle_timeout};
     return pst_http_target_new(http, &o);
 }
 

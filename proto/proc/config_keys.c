@@ -637,6 +637,8 @@ static const entry_t provider_keys[] = {
     {.name = "limits", MAP(pst_config_provider_t, limits, limits_section), .help = "of the whole account"},
     {.name = "timeout", DURATION(pst_config_provider_t, timeout, PST_SEC, 86400 * PST_SEC),
      .help = "of a whole call; default 10m"},
+    {.name = "idle_timeout", DURATION(pst_config_provider_t, idle_timeout, PST_SEC, 86400 * PST_SEC),
+     .help = "between two pieces of an answer, once its status has come: before that a model may think; default 5m"},
     {.name = "options", .read = read_options, .type = "a list of options", AT(pst_config_provider_t, flags),
      .help = "max_completion_tokens, max_tokens, no_developer, no_store, no_sampling, no_responses: how the host deviates"},
     {.name = "data_collection", .read = read_word, .type = "allow or deny", AT(pst_config_provider_t, data_policy),

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -13,12 +14,15 @@
 
 #define REQUESTS_MAX 8
 #define WAIT_MS 10000
+#define PAUSE_MS 400
+#define ANSWER "HTTP/1.1 200 OK\r\nX-Request-ID: r-1\r\nContent-Length: 2\r\n\r\n{}"
 
 /* What the server does with one connection after the other: for each letter of `does`
  *   a  reads a request and sends the next answer
  *   s  reads a request and says nothing
  *   e  reads a request's headers alone and sends the next answer
  *   t  sends the next answer at once
+ *   p  pauses for PAUSE_MS
  *   c  closes
  *   w  waits until the client closes
  *   d  reads until then */
@@ -96,6 +100,8 @@ static void serve_one(server_t *s, int fd, const char *does)
             send_all(fd, s->answer[s->answers++]);
         if (*does == 'd')
             drain(fd);
+        if (*does == 'p')
+            usleep(PAUSE_MS * 1000);
     }
     close(fd);
 }
@@ -114,15 +120,21 @@ static void *serve(void *arg)
     return NULL;
 }
 
-static void server_start(server_t *s)
+static int listen_here(uint16_t *ret_port)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof a;
-    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(s->listener, (struct sockaddr *)&a, n), 0);
-    assert_int_equal(listen(s->listener, 16), 0);
-    assert_int_equal(getsockname(s->listener, (struct sockaddr *)&a, &n), 0);
-    s->port = ntohs(a.sin_port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    *ret_port = ntohs(a.sin_port);
+    return fd;
+}
+
+static void server_start(server_t *s)
+{
+    s->listener = listen_here(&s->port);
     assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
 }
 
@@ -138,7 +150,61 @@ static void server_release(server_t *s)
         free(s->request[i]);
 }
 
-/* The client: one target. */
+/* ---- a server of any number of connections, which answers every request ---------------------- */
+
+typedef struct crowd {
+    int listener;
+    uint16_t port;
+    pthread_t thread;
+    pthread_t of[REQUESTS_MAX * 8];
+    unsigned accepted;
+} crowd_t;
+
+static void *answer_all(void *arg)
+{
+    int fd = (int)(intptr_t)arg;
+    char text[4096];
+    size_t n = 0;
+    ssize_t got;
+    while (n < sizeof text - 1 && (got = recv(fd, text + n, sizeof text - 1 - n, 0)) > 0) {
+        n += (size_t)got;
+        text[n] = '\0';
+        if (strstr(text, "{\"a\":1}")) { /* all of a request */
+            send_all(fd, ANSWER);
+            n = 0;
+        }
+    }
+    close(fd);
+    return NULL;
+}
+
+static void *admit(void *arg)
+{
+    crowd_t *s = arg;
+    int fd;
+    while (s->accepted < PST_COUNT(s->of) && (fd = accept(s->listener, NULL, NULL)) >= 0)
+        assert_int_equal(pthread_create(&s->of[s->accepted++], NULL, answer_all, (void *)(intptr_t)fd), 0);
+    return NULL;
+}
+
+static void crowd_start(crowd_t *s)
+{
+    s->listener = listen_here(&s->port);
+    assert_int_equal(pthread_create(&s->thread, NULL, admit, s), 0);
+}
+
+/* When the client has closed all its connections. */
+static void crowd_join(crowd_t *s)
+{
+    shutdown(s->listener, SHUT_RDWR);
+    assert_int_equal(pthread_join(s->thread, NULL), 0);
+    for (unsigned i = 0; i < s->accepted; i++)
+        assert_int_equal(pthread_join(s->of[i], NULL), 0);
+    close(s->listener);
+}
+
+/* ---- the client: one target ------------------------------------------------------------------ */
+
 typedef struct client {
     pst_loop_t *loop;
     pst_http_t *http;
@@ -223,8 +289,6 @@ static void call(client_t *c, const pst_http_req_t *req)
 }
 
 static const pst_http_req_t small = {.path = {"/chat", 5}, .body = {"{\"a\":1}", 7}};
-
-#define ANSWER "HTTP/1.1 200 OK\r\nX-Request-ID: r-1\r\nContent-Length: 2\r\n\r\n{}"
 
 static const char *const answers[] = {ANSWER, ANSWER, ANSWER};
 
@@ -509,6 +573,91 @@ static void connections_are_kept(void **state)
         server_join(&s);
         assert_int_equal(s.requests, 3);
         assert_true(s.closed_by_client);
+        server_release(&s);
+    }
+}
+
+/* A client that has `most` calls in flight until `left` have been started. */
+typedef struct busy {
+    client_t client;
+    unsigned left;
+} busy_t;
+
+static void on_busy_done(void *arg, const pst_http_answer_t *a, uint64_t latency_us)
+{
+    busy_t *b = arg;
+    on_done(&b->client, a, latency_us);
+    assert_int_equal(a->status, 200);
+    if (b->left > 0) {
+        b->left--;
+        assert_non_null(pst_http_start(b->client.http, b->client.target, &small, on_busy_done, b));
+    }
+}
+
+static void connections_are_as_many_as_calls_in_flight(void **state)
+{
+    (void)state;
+    enum { CALLS = 1000, IN_FLIGHT = 8 };
+    for (int curl = 0; curl < 2; curl++) {
+        crowd_t s = {0};
+        busy_t b = {.left = CALLS - IN_FLIGHT, .client = {.wanted = CALLS}};
+        crowd_start(&s);
+        client_start(&b.client, s.port, curl, 60 * PST_SEC);
+        for (unsigned i = 0; i < IN_FLIGHT; i++)
+            assert_non_null(pst_http_start(b.client.http, b.client.target, &small, on_busy_done, &b));
+        pst_loop_run(b.client.loop);
+        pst_http_stats_t stats = pst_http_stats(b.client.http);
+        client_stop(&b.client);
+        crowd_join(&s);
+        assert_int_equal(b.client.ended, CALLS);
+        assert_in_range(s.accepted, 1, IN_FLIGHT);
+        assert_int_equal(stats.connections, s.accepted);
+        assert_int_equal(stats.reused, CALLS - s.accepted);
+    }
+}
+
+/* The descriptors of this process that are connected to a port; how many, the last of them in *ret. */
+static unsigned connected_to(uint16_t port, int *ret)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        struct sockaddr_in a;
+        socklen_t n = sizeof a;
+        if (getpeername(fd, (struct sockaddr *)&a, &n) == 0 && a.sin_family == AF_INET && ntohs(a.sin_port) == port) {
+            *ret = fd;
+            count++;
+        }
+    }
+    return count;
+}
+
+static int option_of(int fd, int level, int option)
+{
+    int value = -1;
+    socklen_t n = sizeof value;
+    assert_int_equal(getsockopt(fd, level, option, &value, &n), 0);
+    return value;
+}
+
+/* Or what lies on the way forgets a connection whose model thinks for long, and nobody is told. */
+static void a_silent_connection_is_probed(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"aw"};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .answer = answers, .connections = 1};
+        client_t c = {0};
+        int fd = -1;
+        server_start(&s);
+        client_start(&c, s.port, curl, 60 * PST_SEC);
+        call(&c, &small);
+        assert_int_equal(connected_to(s.port, &fd), 1);
+        assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), 30);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+        client_stop(&c);
+        server_join(&s);
         server_release(&s);
     }
 }
@@ -803,6 +952,67 @@ static void a_call_has_its_time(void **state)
     }
 }
 
+/* One call of a target with that time between two pieces of an answer. */
+static void call_idling(server_t *s, client_t *c, bool through_curl, pst_ns_t idle_timeout)
+{
+    char url[64];
+    server_start(s);
+    snprintf(url, sizeof url, "http://%s127.0.0.1:%u/v1", through_curl ? "user@" : "", s->port);
+    pst_http_target_opts_t o = {.base_url = url, .proxy = "", .timeout = 60 * PST_SEC, .idle_timeout = idle_timeout};
+    client_start_at(c, &o);
+    call(c, &small);
+    client_stop(c);
+    server_join(s);
+    server_release(s);
+}
+
+static void an_answer_that_stalls_is_cut(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"stw"};
+    static const char *const begun[] = {"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n",
+                                        "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"half\":"};
+    for (int i = 0; i < 4; i++) {
+        server_t s = {.does = does, .answer = &begun[i / 2], .connections = 1};
+        client_t c = {0};
+        char why[128];
+        call_idling(&s, &c, i % 2, 100 * PST_MS);
+        snprintf(why, sizeof why, "the provider sent %zu bytes of an answer and then nothing for 0.1 s", strlen(begun[i / 2]));
+        assert_int_equal(c.status, 0);
+        assert_int_equal(c.cause, PST_CAUSE_TIMEOUT);
+        assert_string_equal(c.why, why);
+        assert_true(s.closed_by_client);
+    }
+}
+
+/* A model may think for minutes, behind an interim answer too. */
+static void silence_before_an_answer_does_not_count(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"sptw", "stptw"};
+    static const char *const texts[] = {ANSWER, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", ANSWER};
+    for (int i = 0; i < 4; i++) {
+        server_t s = {.does = &does[i / 2], .answer = &texts[i / 2], .connections = 1};
+        client_t c = {0};
+        call_idling(&s, &c, i % 2, PAUSE_MS * PST_MS / 4);
+        assert_int_equal(c.status, 200);
+    }
+}
+
+static void an_answer_in_drops_is_not_idle(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"stptptptw"};
+    static const char *const drops[] = {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", "{", " ", "}"};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .answer = drops, .connections = 1};
+        client_t c = {0};
+        call_idling(&s, &c, curl, 5 * PAUSE_MS * PST_MS / 2);
+        assert_int_equal(c.status, 200);
+        assert_string_equal(c.body, "{ }");
+    }
+}
+
 static void a_cut_call_is_not_heard_of(void **state)
 {
     (void)state;
@@ -860,6 +1070,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_body_in_pieces_arrives_whole),
     cmocka_unit_test(what_cannot_be_sent_is_refused),
     cmocka_unit_test(connections_are_kept),
+    cmocka_unit_test(connections_are_as_many_as_calls_in_flight),
+    cmocka_unit_test(a_silent_connection_is_probed),
     cmocka_unit_test(a_connection_that_the_server_closed_is_not_used),
     cmocka_unit_test(a_connection_rests_no_longer_than_servers_wait),
     cmocka_unit_test(a_call_that_was_sent_is_not_sent_again),
@@ -874,6 +1086,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(half_an_answer_is_none),
     cmocka_unit_test(a_packed_answer_is_unpacked_the_second_time),
     cmocka_unit_test(a_call_has_its_time),
+    cmocka_unit_test(an_answer_that_stalls_is_cut),
+    cmocka_unit_test(silence_before_an_answer_does_not_count),
+    cmocka_unit_test(an_answer_in_drops_is_not_idle),
     cmocka_unit_test(a_cut_call_is_not_heard_of),
     cmocka_unit_test(calls_outlive_their_target),
 };

@@ -27,6 +27,8 @@ void pst_curl_step(pst_curl_t *p, pst_ns_t now);
 pst_ns_t pst_curl_due(const pst_curl_t *p);
 /* The environment names a proxy, which curl knows how to use. */
 bool pst_curl_proxied(const pst_curl_t *p);
+uint64_t pst_curl_connections(const pst_curl_t *p); /* made, handed out or not */
+uint64_t pst_curl_reused(const pst_curl_t *p);      /* answers over one that had served another call */
 
 /* A server.  line: header lines of every request; copied, and wiped at the end. */
 pst_curl_site_t *pst_curl_site_new(const pst_http_target_opts_t *o, char *const *line, unsigned lines);

@@ -23,7 +23,8 @@ typedef struct conn {
     uint32_t events;      /* watched for */
     call_t *call;         /* NULL: idle */
     pst_reply_t *reply;   /* NULL: nothing has come */
-    pst_ns_t since;       /* idle */
+    pst_ns_t since;       /* idle; or the last that was heard of an answer that has begun */
+    pst_link_t answer;    /* site's answers */
     size_t came;          /* of the answer */
     bool used;            /* it has served a call */
 } conn_t;
@@ -55,13 +56,14 @@ struct pst_h1_site {
     char *base_path;
     char *lines;          /* headers of every request, the key's among them, and the empty line */
     size_t lines_n;
-    pst_ns_t timeout;
+    pst_ns_t timeout, idle_timeout;
     bool unfit;
     bool gone;            /* destroyed but for the calls there still are, and connections on their way */
     unsigned calls_n, waiting_n, connecting;
     pst_link_t idle;      /* conn_t.link, the latest first */
     pst_link_t waiting;   /* call_t.wait, the oldest first */
     pst_link_t calls;     /* call_t.age, the oldest first: the first to time out */
+    pst_link_t answers;   /* conn_t.answer: begun and not whole, the longest silent first */
 };
 
 struct pst_h1 {
@@ -71,6 +73,7 @@ struct pst_h1 {
     pst_link_t unsent;    /* conn_t.link: to be sent in the next step */
     pst_link_t ended;     /* call_t.link */
     unsigned ended_n;
+    uint64_t reused;
     pst_link_t spare_calls;
     pst_replies_t replies;
 };
@@ -166,6 +169,7 @@ static void add_conn(pst_h1_site_t *s, const pst_wire_t *wire)
 {
     conn_t *n = pst_calloc(1, sizeof *n);
     pst_link_init(&n->link);
+    pst_link_init(&n->answer);
     n->site = s;
     n->wire = *wire;
     rest_conn(n);
@@ -208,6 +212,8 @@ static void recycle(call_t *c)
 static void leave_conn(call_t *c, bool whole)
 {
     conn_t *n = pst_take(&c->conn);
+    n->site->h1->reused += whole && n->used;
+    pst_link_remove(&n->answer);
     n->call = NULL;
     n->used = true;
     if (whole)
@@ -375,10 +381,19 @@ static void end_read(conn_t *n, pst_reply_state_t s, bool was_cut)
     end(n->call, &trouble);
 }
 
+/* Some of an answer, and there is more to come. */
+static void heard(conn_t *n)
+{
+    n->since = pst_loop_now(n->site->h1->loop);
+    pst_link_remove(&n->answer);
+    pst_link_before(&n->site->answers, &n->answer);
+}
+
 static void read_some(conn_t *n)
 {
     bool again = false, was_cut = false;
     pst_reply_state_t s;
+    size_t came = n->came;
     if (!n->reply)
         n->reply = pst_replies_take(&n->site->h1->replies);
     do {
@@ -386,8 +401,11 @@ static void read_some(conn_t *n)
     } while (s == PST_REPLY_MORE && !again && pst_wire_is_tls(&n->wire));
     if (n->reply->in.n == 0) /* TLS spoke for itself alone: nobody holds room for an answer while he waits for one */
         pst_replies_give(&n->site->h1->replies, &n->reply);
-    if (s == PST_REPLY_MORE)
+    if (s == PST_REPLY_MORE) {
+        if (n->came > came && pst_reply_begun(n->reply))
+            heard(n);
         return;
+    }
     if (n->used && n->call->sent == 0)
         send_elsewhere(n); /* whatever it says is no answer to this call */
     else
@@ -425,6 +443,23 @@ static void end_overdue(pst_h1_site_t *s, pst_ns_t now)
     }
 }
 
+static bool may_stall(const pst_h1_site_t *s)
+{
+    return s->idle_timeout && !pst_link_empty(&s->answers);
+}
+
+static void end_stalled(pst_h1_site_t *s, pst_ns_t now)
+{
+    while (may_stall(s)) {
+        const conn_t *n = PST_CONTAINER(s->answers.next, conn_t, answer);
+        pst_trouble_t stalled;
+        if (pst_ns_since(now, n->since) < s->idle_timeout)
+            return;
+        pst_trouble_stalled(&stalled, n->came, s->idle_timeout);
+        end(n->call, &stalled);
+    }
+}
+
 static void close_rested(pst_h1_site_t *s, pst_ns_t now)
 {
     while (!pst_link_empty(&s->idle)) {
@@ -445,6 +480,7 @@ void pst_h1_step(pst_h1_t *p, pst_ns_t now)
     for (pst_link_t *l = p->sites.next; l != &p->sites; l = l->next) {
         pst_h1_site_t *s = PST_CONTAINER(l, pst_h1_site_t, link);
         end_overdue(s, now);
+        end_stalled(s, now);
         close_rested(s, now);
     }
     report_all(p);
@@ -459,6 +495,8 @@ pst_ns_t pst_h1_due(const pst_h1_t *p)
         const pst_h1_site_t *s = PST_CONTAINER(l, const pst_h1_site_t, link);
         if (!pst_link_empty(&s->calls))
             due = pst_ns_min(due, pst_ns_add(PST_CONTAINER(s->calls.next, const call_t, age)->began, s->timeout));
+        if (may_stall(s))
+            due = pst_ns_min(due, pst_ns_add(PST_CONTAINER(s->answers.next, const conn_t, answer)->since, s->idle_timeout));
         if (!pst_link_empty(&s->idle))
             due = pst_ns_min(due, pst_ns_add(PST_CONTAINER(s->idle.prev, const conn_t, link)->since, IDLE_MAX));
     }
@@ -525,7 +563,7 @@ pst_http_call_t *pst_h1_start(pst_h1_site_t *s, const pst_http_req_t *req, pst_h
 /* ---- life ------------------------------------------------------------------------------------ */
 
 pst_h1_site_t *pst_h1_site_new(pst_h1_t *p, pst_curl_site_t *opens, pst_view_t base_path, pst_view_t lines,
-                               pst_ns_t timeout)
+                               const pst_http_target_opts_t *o)
 {
     pst_h1_site_t *s = pst_calloc(1, sizeof *s);
     s->h1 = p;
@@ -535,12 +573,19 @@ pst_h1_site_t *pst_h1_site_new(pst_h1_t *p, pst_curl_site_t *opens, pst_view_t b
     s->lines = pst_alloc(s->lines_n);
     memcpy(s->lines, lines.p, lines.n);
     memcpy(s->lines + lines.n, "\r\n", 2);
-    s->timeout = timeout;
+    s->timeout = o->timeout;
+    s->idle_timeout = o->idle_timeout;
     pst_link_init(&s->idle);
     pst_link_init(&s->waiting);
     pst_link_init(&s->calls);
+    pst_link_init(&s->answers);
     pst_link_before(&p->sites, &s->link);
     return s;
+}
+
+uint64_t pst_h1_reused(const pst_h1_t *p)
+{
+    return p->reused;
 }
 
 bool pst_h1_site_unfit(const pst_h1_site_t *s)

@@ -106,10 +106,25 @@ static void forget_headers(pst_reply_t *r)
     r->spans = 0;
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* The three digits behind the first blank of a status line, "HTTP/2 200"; 0: there are none. */
+static int status_in(pst_view_t line)
+{
+    const char *d = memchr(line.p, ' ', line.n);
+    if (!d || line.p + line.n - d < 4 || !is_digit(d[1]) || !is_digit(d[2]) || !is_digit(d[3]))
+        return 0;
+    return (d[1] - '0') * 100 + (d[2] - '0') * 10 + (d[3] - '0');
+}
+
 void pst_reply_header(pst_reply_t *r, pst_view_t line)
 {
     if (line.n >= 5 && memcmp(line.p, "HTTP/", 5) == 0) {
         forget_headers(r);
+        r->status = status_in(line);
         return;
     }
     const char *colon = memchr(line.p, ':', line.n);
@@ -146,20 +161,14 @@ static bool take_line(pst_reply_t *r, pst_view_t *ret, bool *ret_long)
     return true;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* HTTP/1.1 200 OK */
 static bool on_status(pst_reply_t *r, pst_view_t v)
 {
     if (v.n < 12 || memcmp(v.p, "HTTP/1.", 7) != 0 || !is_digit(v.p[7]) || v.p[8] != ' ')
         return false;
-    const char *d = v.p + 9;
-    if (d[0] < '1' || d[0] > '9' || !is_digit(d[1]) || !is_digit(d[2]) || (v.n > 12 && v.p[12] != ' '))
+    r->status = status_in(v);
+    if (r->status < 100 || (v.n > 12 && v.p[12] != ' '))
         return false;
-    r->status = (d[0] - '0') * 100 + (d[1] - '0') * 10 + (d[2] - '0');
     r->keeps = v.p[7] != '0';
     r->closes = r->encoded = r->has_length = r->chunked = false;
     forget_headers(r);

@@ -41,7 +41,7 @@ typedef struct pst_reply {
     size_t lines;            /* bytes of lines so far */
     uint64_t left;           /* of the body, or of the chunk */
     int phase;
-    int status;              /* to read: once DONE */
+    int status;              /* to read: once DONE, or begun */
     bool keeps;              /* to read: the connection can serve another call */
     bool encoded;            /* to read: the body has a Content-Encoding */
     bool closes, has_length, chunked;
@@ -61,6 +61,12 @@ char *pst_reply_room(pst_reply_t *r, size_t *ret_n);
 PST_MUSTCHECK pst_reply_state_t pst_reply_came(pst_reply_t *r, size_t n);
 /* The connection has ended. */
 PST_MUSTCHECK pst_reply_state_t pst_reply_eof(pst_reply_t *r);
+
+/* The status of the answer itself is there. */
+static inline bool pst_reply_begun(const pst_reply_t *r)
+{
+    return r->status >= 200;
+}
 
 /* A line as curl hands it on; a status line forgets the headers before it, which were an interim answer's. */
 void pst_reply_header(pst_reply_t *r, pst_view_t line);

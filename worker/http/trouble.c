@@ -97,6 +97,12 @@ void pst_trouble_not_http(pst_trouble_t *ret)
     say(ret, PST_CAUSE_CONNECTION, "what came is not HTTP as this worker understands it");
 }
 
+void pst_trouble_stalled(pst_trouble_t *ret, size_t bytes, pst_ns_t idle)
+{
+    say(ret, PST_CAUSE_TIMEOUT, "the provider sent %zu bytes of an answer and then nothing for %.3g s", bytes,
+        (double)idle / (double)PST_SEC);
+}
+
 void pst_trouble_late(pst_trouble_t *ret, bool connected, size_t bytes)
 {
     if (!connected)
@@ -107,7 +113,7 @@ void pst_trouble_late(pst_trouble_t *ret, bool connected, size_t bytes)
         say(ret, PST_CAUSE_TIMEOUT, "the provider did not answer in time");
 }
 
-static size_t bytes_of(CURL *easy)
+size_t pst_trouble_bytes(CURL *easy)
 {
     long header = 0;
     curl_off_t body = 0;
@@ -133,7 +139,7 @@ void pst_trouble_of_curl(pst_trouble_t *ret, CURL *easy, CURLcode code, const ch
     else if (of_connecting(ret, easy, code, said))
         return;
     else if (code == CURLE_OPERATION_TIMEDOUT)
-        pst_trouble_late(ret, true, bytes_of(easy));
+        pst_trouble_late(ret, true, pst_trouble_bytes(easy));
     else
-        cut(ret, bytes_of(easy), said);
+        cut(ret, pst_trouble_bytes(easy), said);
 }

@@ -27,6 +27,10 @@ void pst_trouble_too_large(pst_trouble_t *ret);
 void pst_trouble_cut(pst_trouble_t *ret, size_t bytes); /* bytes: of the answer, that had come */
 void pst_trouble_packed(pst_trouble_t *ret);
 void pst_trouble_not_http(pst_trouble_t *ret);
+/* It had begun, and then nothing more came. */
+void pst_trouble_stalled(pst_trouble_t *ret, size_t bytes, pst_ns_t idle);
+/* What curl's answer has: header lines and body. */
+size_t pst_trouble_bytes(CURL *easy);
 /* The time of a whole call is over.  connected: it has been sent, or some of it. */
 void pst_trouble_late(pst_trouble_t *ret, bool connected, size_t bytes);
 
