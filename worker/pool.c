@@ -641,6 +641,7 @@ static pst_http_target_t *make_target(pst_http_t *http, const pst_config_provide
                                 .key = &s->key,
                                 .header = header,
                                 .headers = c->headers_n,
+                                .asks_for_packed = c->compressed_answers,
                                 .timeout = c->timeout,
                                 .idle_timeout = c->idle_timeout};
     return pst_http_target_new(http, &o);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "http/http.h"
 #include "http/sigv4.h"
@@ -29,6 +30,7 @@
 typedef struct server {
     const char *const *does; /* a connection each */
     const char *const *answer;
+    const size_t *answer_n; /* NULL: they are texts */
     unsigned connections;
     int listener;
     uint16_t port;
@@ -68,9 +70,8 @@ static void read_request(server_t *s, int fd, bool whole)
     }
 }
 
-static void send_all(int fd, const char *text)
+static void send_all(int fd, const char *text, size_t n)
 {
-    size_t n = strlen(text);
     while (n) {
         ssize_t sent = send(fd, text, n, MSG_NOSIGNAL);
         if (sent <= 0)
@@ -88,6 +89,12 @@ static void drain(int fd)
         continue;
 }
 
+static void send_answer(server_t *s, int fd)
+{
+    unsigned i = s->answers++;
+    send_all(fd, s->answer[i], s->answer_n ? s->answer_n[i] : strlen(s->answer[i]));
+}
+
 static void serve_one(server_t *s, int fd, const char *does)
 {
     char c;
@@ -97,7 +104,7 @@ static void serve_one(server_t *s, int fd, const char *does)
         if (*does == 'a' || *does == 's' || *does == 'e')
             read_request(s, fd, *does != 'e');
         if (*does == 'a' || *does == 'e' || *does == 't')
-            send_all(fd, s->answer[s->answers++]);
+            send_answer(s, fd);
         if (*does == 'd')
             drain(fd);
         if (*does == 'p')
@@ -170,7 +177,7 @@ static void *answer_all(void *arg)
         n += (size_t)got;
         text[n] = '\0';
         if (strstr(text, "{\"a\":1}")) { /* all of a request */
-            send_all(fd, ANSWER);
+            send_all(fd, ANSWER, sizeof ANSWER - 1);
             n = 0;
         }
     }
@@ -905,14 +912,95 @@ static void half_an_answer_is_none(void **state)
     }
 }
 
-/* It cannot be read by h1.h; said again, it goes through curl. */
-static void a_packed_answer_is_unpacked_the_second_time(void **state)
+static size_t packed(char *to, size_t room, const void *body, size_t n, const char *coding)
+{
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)body, .avail_in = (uInt)n};
+    size_t head = 0;
+    char *bytes = malloc(room);
+    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, strcmp(coding, "gzip") == 0 ? MAX_WBITS + 16 : MAX_WBITS, 8, 0), Z_OK);
+    z.next_out = (Bytef *)bytes;
+    z.avail_out = (uInt)room;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    head = (size_t)snprintf(to, room, "HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %lu\r\n\r\n", coding,
+                            z.total_out);
+    assert_true(head + z.total_out <= room);
+    memcpy(to + head, bytes, z.total_out);
+    size_t all = head + z.total_out;
+    deflateEnd(&z);
+    free(bytes);
+    return all;
+}
+
+/* One call that is answered so, with a header of ours that asks for it or without one. */
+static void call_packed(client_t *c, bool through_curl, bool asks, const char *answer, size_t n)
+{
+    static const char *const does[] = {"aw"};
+    server_t s = {.does = does, .answer = &answer, .answer_n = &n, .connections = 1};
+    char url[64];
+    server_start(&s);
+    snprintf(url, sizeof url, "http://%s127.0.0.1:%u/v1", through_curl ? "user@" : "", s.port);
+    pst_http_target_opts_t o = {.base_url = url, .proxy = "", .timeout = 60 * PST_SEC, .asks_for_packed = asks};
+    client_start_at(c, &o);
+    call(c, &small);
+    client_stop(c);
+    server_join(&s);
+    const char *line = strcasestr(s.request[0], "\r\nAccept-Encoding: gzip\r\n");
+    assert_true(asks == (line != NULL));
+    assert_true(asks == (strcasestr(s.request[0], "accept-encoding") != NULL));
+    server_release(&s);
+}
+
+static void a_packed_answer_is_unpacked(void **state)
 {
     (void)state;
-    /* {"packed":true} by gzip, in chunks, for it has NULs: each answer ends before its first. */
+    static const char body[] = "{\"packed\":true}";
+    for (int i = 0; i < 8; i++) {
+        client_t c = {0};
+        char answer[512];
+        size_t n = packed(answer, sizeof answer, body, sizeof body - 1, i & 2 ? "gzip" : "deflate");
+        call_packed(&c, i & 1, i & 4, answer, n);
+        assert_int_equal(c.status, 200);
+        assert_string_equal(c.body, body);
+    }
+}
+
+/* 64 KiB that would be 64 MiB. */
+static void a_bomb_is_an_answer_too_large(void **state)
+{
+    (void)state;
+    size_t zeros = (size_t)64 << 20, room = (size_t)1 << 20;
+    char *body = calloc(1, zeros), *answer = malloc(room);
+    size_t n = packed(answer, room, body, zeros, "gzip");
+    for (int curl = 0; curl < 2; curl++) {
+        client_t c = {0};
+        call_packed(&c, curl, true, answer, n);
+        assert_int_equal(c.status, 0);
+        assert_int_equal(c.cause, PST_CAUSE_PAYLOAD_TOO_LARGE);
+    }
+    free(body);
+    free(answer);
+}
+
+static void a_packed_answer_that_is_broken_is_none(void **state)
+{
+    (void)state;
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}";
+    for (int curl = 0; curl < 2; curl++) {
+        client_t c = {0};
+        call_packed(&c, curl, false, answer, sizeof answer - 1);
+        assert_int_equal(c.status, 0);
+        assert_int_equal(c.cause, PST_CAUSE_BAD_ANSWER);
+        begins(c.why, "the provider's answer cannot be unpacked");
+    }
+}
+
+/* It cannot be read by h1.h; said again, it goes through curl. */
+static void what_only_curl_unpacks_goes_there_the_second_time(void **state)
+{
+    (void)state;
     static const char *const does[] = {"ac", "ac"};
     static const char head[] = "HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}";
-    static const char *const texts[] = {"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", head};
+    static const char *const texts[] = {"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}", head};
     server_t s = {.does = does, .answer = texts, .connections = 2};
     client_t c = {0};
     server_start(&s);
@@ -1084,7 +1172,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_connection_that_is_closed_at_once_fails_its_call),
     cmocka_unit_test(the_end_waits_for_nothing),
     cmocka_unit_test(half_an_answer_is_none),
-    cmocka_unit_test(a_packed_answer_is_unpacked_the_second_time),
+    cmocka_unit_test(a_packed_answer_is_unpacked),
+    cmocka_unit_test(a_bomb_is_an_answer_too_large),
+    cmocka_unit_test(a_packed_answer_that_is_broken_is_none),
+    cmocka_unit_test(what_only_curl_unpacks_goes_there_the_second_time),
     cmocka_unit_test(a_call_has_its_time),
     cmocka_unit_test(an_answer_that_stalls_is_cut),
     cmocka_unit_test(silence_before_an_answer_does_not_count),

@@ -129,9 +129,11 @@ pst_curl_site_t *pst_curl_site_new(const pst_http_target_opts_t *o, char *const 
     for (unsigned i = 0; i < lines; i++)
         add_header(&s->headers, line[i]);
     /* A name without a value is not sent, and keeps curl from sending its own: Expect would ask for "100
-     * Continue" before a longer body and wait a second for it; unpacking an answer costs more than it saves. */
+     * Continue" before a longer body and wait a second for it; unpacking an answer costs more than it saves, unless the
+     * line is slow. */
     add_header(&s->headers, "Expect:");
-    add_header(&s->headers, "Accept-Encoding:");
+    if (!o->asks_for_packed)
+        add_header(&s->headers, "Accept-Encoding:");
     return s;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 
 #include "http/reply.h"
+#include "http/unpack.h"
 #include "http/wire.h"
 #include "proc/clock.h"
 #include "providers/common.h"
@@ -249,6 +250,21 @@ static void report_all(pst_h1_t *p)
         report(PST_CONTAINER(p->ended.next, call_t, link));
 }
 
+/* What is packed in a way that is not known here goes through curl from then on, which knows more of them. */
+static void unpack(call_t *c)
+{
+    bool known = c->reply->coding != PST_CODING_OTHER;
+    pst_reply_state_t s = known ? pst_reply_unpack(c->reply) : PST_REPLY_BROKEN;
+    c->site->unfit = c->site->unfit || !known;
+    if (s == PST_REPLY_DONE)
+        return;
+    c->trouble = pst_alloc(sizeof *c->trouble);
+    if (s == PST_REPLY_TOO_LARGE)
+        pst_trouble_too_large(c->trouble);
+    else
+        pst_trouble_packed(c->trouble);
+}
+
 /* why: copied; NULL: with an answer. */
 static void end(call_t *c, const pst_trouble_t *why)
 {
@@ -262,11 +278,8 @@ static void end(call_t *c, const pst_trouble_t *why)
     pst_link_remove(&c->age);
     if (c->conn)
         leave_conn(c, !why);
-    if (c->reply && c->reply->encoded) {
-        c->site->unfit = true;
-        c->trouble = pst_alloc(sizeof *c->trouble);
-        pst_trouble_packed(c->trouble); /* said again it goes another way */
-    }
+    if (c->reply && c->reply->coding)
+        unpack(c);
     pst_link_before(&p->ended, &c->link);
     p->ended_n++;
 }

@@ -29,7 +29,7 @@ uint64_t pst_h1_reused(const pst_h1_t *p); /* answers over a connection that had
  * lines, sent with each request and wiped at the end.  o: its time-outs. */
 pst_h1_site_t *pst_h1_site_new(pst_h1_t *p, pst_curl_site_t *opens, pst_view_t base_path, pst_view_t lines,
                                const pst_http_target_opts_t *o);
-/* Its answers are encoded, which is not understood here: better not called again. */
+/* Its answers are packed in a way that is not understood here: better not called again. */
 bool pst_h1_site_unfit(const pst_h1_site_t *s);
 void pst_h1_site_destroy(pst_h1_site_t **s); /* calls there still are go on */
 

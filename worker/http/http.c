@@ -7,7 +7,7 @@
 #include "http/sigv4.h"
 #include "proc/clock.h"
 
-#define LINES_MAX (3 + PST_HTTP_TARGET_HEADERS_MAX)
+#define LINES_MAX (4 + PST_HTTP_TARGET_HEADERS_MAX)
 #define SIGNATURE_HEADERS_MAX 3
 
 /* Of a target whose requests are signed, each as it is started. */
@@ -56,6 +56,8 @@ static unsigned make_lines(const pst_http_target_opts_t *o, char *ret[LINES_MAX]
     ret[n++] = join(PST_VIEW_LIT("User-Agent: penstock/"), "", pst_view_str(PST_VERSION));
     if (before && o->key && o->key->text && !is_signed(o->auth, o->key))
         ret[n++] = join(pst_view_str(before), "", pst_view_str(o->key->text));
+    if (o->asks_for_packed)
+        ret[n++] = join(PST_VIEW_LIT("Accept-Encoding: gzip"), "", pst_view(NULL, 0));
     for (unsigned i = 0; i < o->headers; i++)
         ret[n++] = join(o->header[i].name, ": ", o->header[i].value);
     return n;

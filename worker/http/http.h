@@ -42,6 +42,7 @@ typedef struct pst_http_target_opts {
     const pst_secret_t *key;  /* may be NULL with PST_AUTH_NONE */
     const pst_http_header_t *header; /* of every request, beside those of the protocol; no control characters */
     unsigned headers;
+    bool asks_for_packed;     /* answers, by gzip */
     pst_ns_t timeout;         /* of a whole call */
     pst_ns_t idle_timeout;    /* with nothing of an answer that has begun; before it does a model may think.  0: none */
 } pst_http_target_opts_t;

@@ -28,7 +28,7 @@ void pst_reply_clear(pst_reply_t *r)
     r->body_at = r->body_end = r->at = r->lines = 0;
     r->phase = STATUS;
     r->status = 0;
-    r->encoded = false;
+    r->coding = PST_CODING_NONE;
     r->spans = 0;
 }
 
@@ -170,7 +170,8 @@ static bool on_status(pst_reply_t *r, pst_view_t v)
     if (r->status < 100 || (v.n > 12 && v.p[12] != ' '))
         return false;
     r->keeps = v.p[7] != '0';
-    r->closes = r->encoded = r->has_length = r->chunked = false;
+    r->closes = r->has_length = r->chunked = false;
+    r->coding = PST_CODING_NONE;
     forget_headers(r);
     r->phase = HEADERS;
     return true;
@@ -191,6 +192,15 @@ static bool on_length(pst_reply_t *r, pst_view_t v)
     return true;
 }
 
+static pst_coding_t coding_of(pst_view_t v)
+{
+    if (is_word(v, "identity"))
+        return PST_CODING_NONE;
+    if (is_word(v, "gzip") || is_word(v, "x-gzip"))
+        return PST_CODING_GZIP;
+    return is_word(v, "deflate") ? PST_CODING_DEFLATE : PST_CODING_OTHER;
+}
+
 static bool on_header(pst_reply_t *r, pst_view_t line)
 {
     const char *colon = memchr(line.p, ':', line.n);
@@ -209,7 +219,7 @@ static bool on_header(pst_reply_t *r, pst_view_t line)
         r->keeps = r->keeps || has_word(value, "keep-alive");
         r->closes = r->closes || has_word(value, "close");
     } else if (is_word(name, "content-encoding")) {
-        r->encoded = !is_word(value, "identity");
+        r->coding = r->coding ? PST_CODING_OTHER : coding_of(value);
     }
     return true;
 }

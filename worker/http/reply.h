@@ -27,6 +27,14 @@ typedef enum pst_reply_state {
     PST_REPLY_TOO_LARGE,
 } pst_reply_state_t;
 
+/* A Content-Encoding. */
+typedef enum pst_coding {
+    PST_CODING_NONE,
+    PST_CODING_GZIP,
+    PST_CODING_DEFLATE,
+    PST_CODING_OTHER, /* or more than one */
+} pst_coding_t;
+
 /* Where a header's text lies in pst_reply_t.head. */
 typedef struct pst_reply_span {
     uint32_t name_at, name_n, value_at, value_n;
@@ -43,7 +51,7 @@ typedef struct pst_reply {
     int phase;
     int status;              /* to read: once DONE, or begun */
     bool keeps;              /* to read: the connection can serve another call */
-    bool encoded;            /* to read: the body has a Content-Encoding */
+    pst_coding_t coding;     /* to read: of the body */
     bool closes, has_length, chunked;
     uint64_t length;
     unsigned spans;

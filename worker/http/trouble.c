@@ -89,7 +89,7 @@ void pst_trouble_too_large(pst_trouble_t *ret)
 
 void pst_trouble_packed(pst_trouble_t *ret)
 {
-    say(ret, PST_CAUSE_BAD_ANSWER, "the answer is packed in a way that is not understood");
+    say(ret, PST_CAUSE_BAD_ANSWER, "the provider's answer cannot be unpacked");
 }
 
 void pst_trouble_not_http(pst_trouble_t *ret)
