@@ -142,6 +142,9 @@ static const struct {
     {500, 599, RETRY(SERVER)},
 };
 
+/* AWS's throttling where the day's tokens are spent.  When its day ends is nowhere said: the broker asks now and then. */
+static const meaning_t day_spent = PARK(QUOTA);
+
 /* A 2xx with an error that says nothing we know; or a redirection: a misconfigured host, a
 
  * proxy. */
@@ -303,6 +306,8 @@ static const meaning_t *by_status(int status)
 static const meaning_t *meaning_of(const pst_failure_t *f)
 {
     const meaning_t *m = by_words(f, exact_words, PST_COUNT(exact_words));
+    if (m && m->verdict == PST_VERDICT_THROTTLE && pst_text_has(f->message, "per day", NULL))
+        return &day_spent;
     /* OpenRouter relays many statuses; its own word for what happened is better than any of
      * them. */
     if (!m)
