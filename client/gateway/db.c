@@ -98,14 +98,6 @@ static void on_state(void *arg, bool up, const char *why)
     (void)why; /* the broker says so in its log */
 }
 
-static pst_ns_t prepare(void *arg, pst_ns_t now)
-{
-    (void)now;
-    pst_db_t *db = arg;
-    pst_redis_flush(db->conn);
-    return PST_NEVER;
-}
-
 pst_err_t pst_db_new(pst_loop_t *loop, const char *url, pst_db_t **ret, pst_errbuf_t *eb)
 {
     pst_redis_url_t u;
@@ -119,7 +111,6 @@ pst_err_t pst_db_new(pst_loop_t *loop, const char *url, pst_db_t **ret, pst_errb
     db->url = u;
     pst_redis_events_t events = {.greet = on_greet, .state = on_state, .tick = on_tick, .arg = db};
     db->conn = pst_redis_new(loop, &u, false, &events);
-    pst_loop_prepare(loop, prepare, db);
     *ret = db;
     return PST_OK;
 }
@@ -132,6 +123,11 @@ void pst_db_destroy(pst_db_t **pdb)
         return;
     pst_redis_destroy(&db->conn);
     free(db);
+}
+
+pst_redis_t *pst_db_conn(pst_db_t *db)
+{
+    return db->conn;
 }
 
 bool pst_db_is_up(const pst_db_t *db)
@@ -161,6 +157,11 @@ void pst_db_send(pst_db_t *db, pst_cmd_t *cmd)
 {
     pst_cmd_finish(cmd);
     pst_redis_send(db->conn, cmd);
+}
+
+void pst_db_flush(pst_db_t *db)
+{
+    pst_redis_flush(db->conn);
 }
 
 void pst_db_key(pst_redis_key_t *k, const char *what, const char *of)

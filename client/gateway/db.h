@@ -22,6 +22,8 @@ typedef struct pst_db pst_db_t;
 /* Connects as soon as the loop runs.  PST_E_CONFIG: no such url. */
 PST_MUSTCHECK pst_err_t pst_db_new(pst_loop_t *loop, const char *url, pst_db_t **ret, pst_errbuf_t *eb);
 void pst_db_destroy(pst_db_t **db); /* what is unanswered is dropped without a call */
+/* For parts that have commands of their own. */
+pst_redis_t *pst_db_conn(pst_db_t *db);
 bool pst_db_is_up(const pst_db_t *db);
 /* More than a share of maxmemory is in use: what is uploaded would take the room of results. */
 bool pst_db_is_full(const pst_db_t *db);
@@ -29,8 +31,9 @@ bool pst_db_is_full(const pst_db_t *db);
 /* A command, to which arguments are added with pst_cmd_…; fn gets the reply, NULL if the connection was lost meanwhile (then
  * it is not known whether it was carried out), and finds `arg` in the command.  fn NULL: nobody waits. */
 pst_cmd_t *pst_db_cmd(const char *name, pst_cmd_fn *fn, void *arg);
-/* Takes it.  Sent at the end of the loop's turn; commands take effect in the order they were given. */
+/* Takes it.  Sent by pst_db_flush, which the gateway calls at the end of each turn of the loop; commands take effect in the order they were given. */
 void pst_db_send(pst_db_t *db, pst_cmd_t *cmd);
+void pst_db_flush(pst_db_t *db);
 
 /* Names; a NULL or empty tenant is nobody's. */
 void pst_db_key(pst_redis_key_t *k, const char *what, const char *of);

@@ -21,62 +21,18 @@ pst_id_t pst_gw_new_id(void)
     return pst_id_make(pst_clock_wall_ms(), random);
 }
 
-/* Who asks. */
-
-const char *pst_gw_tenant(const pst_req_t *r)
-{
-    (void)r;
-    return "";
-}
-
-bool pst_gw_sees(const pst_req_t *r, const char *tenant)
-{
-    const char *own = pst_gw_tenant(r);
-    return !*own || strcmp(own, tenant) == 0;
-}
-
-/* The key of a request, in any of the three ways that SDKs send it. */
-static const char *bearer(const pst_req_t *r)
-{
-    const char *text = pst_req_header(r, "Authorization");
-    if (text && strncasecmp(text, "Bearer ", 7) == 0)
-        return text + 7;
-    return pst_req_header(r, "x-api-key");
-}
-
-/* In a time that does not tell how much of it is right. */
-static bool is_same(const char *a, const char *b)
-{
-    size_t n = strlen(a), m = strlen(b);
-    unsigned char differs = n != m;
-    for (size_t i = 0; i < n; i++)
-        differs |= (unsigned char)(a[i] ^ b[i < m ? i : 0]);
-    return m > 0 && !differs;
-}
-
-static bool allow(pst_req_t *r)
-{
-    pst_gateway_t *g = pst_gw(r);
-    if (g->secrets_n == 0)
-        return true;
-    const char *key = bearer(r);
-    if (!key) {
-        pst_req_answer_header(r, "www-authenticate", "Bearer");
-        pst_reply_error(r, 401, NULL, NULL, "You didn't provide an API key. You need to provide your API key in an Authorization "
-                        "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).");
-        return false;
-    }
-    bool ok = false;
-    for (uint32_t i = 0; i < g->secrets_n; i++)
-        ok |= is_same(key, g->secrets[i].text);
-    if (!ok)
-        pst_reply_error(r, 401, "invalid_api_key", NULL, "Incorrect API key provided.");
-    return ok;
-}
+/* The web. */
 
 static void fail(pst_req_t *r, unsigned status, const char *message)
 {
     pst_reply_error(r, status, NULL, NULL, "%s", message);
+}
+
+static void done(pst_req_t *r, unsigned status, pst_ns_t took)
+{
+    (void)status;
+    (void)took;
+    pst_caller_done(r);
 }
 
 /* What there is. */
@@ -131,39 +87,43 @@ static const pst_handler_t handlers[] = {
 
 /* Beginning and end. */
 
-static pst_err_t read_secrets(pst_gateway_t *g, pst_errbuf_t *eb)
+/* gateway.api_keys. */
+static pst_err_t read_keys(pst_gateway_t *g, pst_errbuf_t *eb)
 {
     const pst_config_t *c = g->opts.config;
-    g->secrets = calloc(c->gateway_keys_n + 1, sizeof *g->secrets);
-    if (!g->secrets)
-        return pst_errf(eb, PST_E_NOMEM, "out of memory");
+    pst_keys_plain_clear(g->keys);
     for (uint32_t i = 0; i < c->gateway_keys_n; i++) {
         char what[48];
+        pst_secret_t secret;
         snprintf(what, sizeof what, "gateway.api_keys[%u]", i);
-        pst_err_t e = pst_config_secret(c->gateway_keys[i], what, &g->secrets[i], eb);
+        pst_err_t e = pst_config_secret(c->gateway_keys[i], what, &secret, eb);
         if (e)
             return e;
-        g->secrets_n++;
+        pst_keys_plain_add(g->keys, pst_view_str(secret.text));
+        pst_secret_release(&secret);
     }
     return PST_OK;
 }
 
-/* The hooks of a turn: web, which asks; remote, which sends, and takes answers; db, which sends; and this. */
+/* The hooks of a turn: web, which asks; remote, which sends, and takes answers; those that have work of their own; and this. */
 static pst_ns_t end_turn(void *arg, pst_ns_t now)
 {
     (void)now;
     const pst_gateway_t *g = arg;
+    pst_db_flush(g->db);
     return pst_web_is_due(g->web) ? 0 : PST_NEVER;
 }
 
 static pst_err_t begin(pst_gateway_t *g, pst_errbuf_t *eb)
 {
     const pst_gateway_opts_t *o = &g->opts;
-    pst_err_t e = read_secrets(g, eb);
+    g->keys = pst_keys_new(pst_random_u64());
+    pst_err_t e = g->keys ? read_keys(g, eb) : pst_errf(eb, PST_E_NOMEM, "out of memory");
     if (e)
         return e;
     pst_web_opts_t w = {.listen = o->listen, .connections_max = CONNECTIONS_MAX, .handlers = handlers,
-                        .handlers_n = PST_COUNT(handlers), .allow = allow, .fail = fail, .app = g};
+                        .handlers_n = PST_COUNT(handlers), .allow = pst_caller_allow, .fail = fail,
+                        .done = done, .app = g};
     if ((e = pst_web_new(g->loop, &w, &g->web, eb)))
         return e;
     g->remote = pst_remote_new(g->loop, o->broker, eb);
@@ -174,6 +134,10 @@ static pst_err_t begin(pst_gateway_t *g, pst_errbuf_t *eb)
                              .prefix_bytes_min = o->config->prefix_bytes_min};
     if ((e = pst_db_new(g->loop, o->redis, &g->db, eb)) || (e = pst_importer_new(g->loop, g->db, &i, &g->importer, eb)))
         return e;
+    g->keys_redis = pst_keys_redis_new(g->keys, pst_db_conn(g->db));
+    if (!g->keys_redis)
+        return pst_errf(eb, PST_E_NOMEM, "out of memory");
+    pst_loop_prepare(g->loop, pst_keys_redis_turn, g->keys_redis);
     pst_loop_prepare(g->loop, end_turn, g);
     return PST_OK;
 }
@@ -201,7 +165,10 @@ pst_err_t pst_gateway_new(pst_loop_t *loop, const pst_gateway_opts_t *o, pst_gat
 
 void pst_gateway_config(pst_gateway_t *g, const pst_config_t *config)
 {
+    pst_errbuf_t eb;
     g->opts.config = config;
+    if (read_keys(g, &eb))
+        pst_log(PST_LOG_ERROR, "gateway.keys", "why=\"%s\"", eb.text);
 }
 
 bool pst_gateway_drain(pst_gateway_t *g)
@@ -220,9 +187,8 @@ void pst_gateway_destroy(pst_gateway_t **pg)
     pst_web_destroy(&g->web);
     pst_remote_destroy(&g->remote);
     pst_db_destroy(&g->db);
-    for (uint32_t i = 0; i < g->secrets_n; i++)
-        pst_secret_release(&g->secrets[i]);
-    free(g->secrets);
+    pst_keys_redis_destroy(&g->keys_redis);
+    pst_keys_destroy(&g->keys);
     pst_line_reader_release(&g->reader);
     free(g);
 }

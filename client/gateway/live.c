@@ -208,6 +208,7 @@ static void reply_failed(pst_live_t *l, const pst_result_t *result, pst_view_t b
 static pst_err_t on_result(void *arg, const pst_result_pack_t *pack, const pst_result_t *result, pst_view_t body)
 {
     pst_live_t *l = arg;
+    pst_caller_took(l->r, (uint64_t)result->input_tokens + result->output_tokens, result->cost_nano);
     if (!l->streaming)
         put_account(l->r, pack, result);
     if (result->status != PST_JOB_COMPLETED)
@@ -307,7 +308,8 @@ void pst_live_begin(pst_req_t *r, pst_url_t url, pst_view_t body, const pst_live
         return;
     }
     l->stream = job.stream;
-    call(l, &job);
+    if (pst_caller_admit(r, (uint64_t)job.input_tokens + job.output_tokens))
+        call(l, &job);
 }
 
 void pst_live_chat(pst_req_t *r) { pst_live_begin(r, PST_URL_CHAT, pst_buf_view(&r->body), NULL); }

@@ -2,7 +2,9 @@
 #ifndef PST_GATEWAY_PARTS_H
 #define PST_GATEWAY_PARTS_H
 
+#include "gateway/caller.h"
 #include "gateway/gateway.h"
+#include "gateway/keys_redis.h"
 #include "gateway/reply.h"
 #include "lib/line.h"
 #include "penstock/penstock.h"
@@ -16,8 +18,8 @@ struct pst_gateway {
     pst_db_t *db;
     pst_remote_t *remote;
     pst_importer_t *importer;
-    pst_secret_t *secrets;       /* gateway.api_keys, resolved */
-    uint32_t secrets_n;
+    pst_keys_t *keys;
+    pst_keys_redis_t *keys_redis;
     uint64_t started_s;          /* wall clock */
     pst_line_reader_t reader;    /* of the bodies of calls */
 };
@@ -25,11 +27,6 @@ struct pst_gateway {
 static inline pst_gateway_t *pst_gw(const pst_req_t *r) { return r->app; }
 
 #define PST_PATIENCE (10 * PST_SEC) /* with a broker that does not answer */
-
-/* Whose objects a request sees: "" for keys without a tenant, and where no key is asked for. */
-const char *pst_gw_tenant(const pst_req_t *r);
-/* Whether what belongs to `tenant` is shown to it: everything to who has none. */
-bool pst_gw_sees(const pst_req_t *r, const char *tenant);
 
 /* Ids.  "file-" and a ULID's 26 characters; room for "file-output-…". */
 #define PST_FILE_TEXT_MAX 48

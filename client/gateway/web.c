@@ -254,24 +254,35 @@ static void end_segments(pst_req_t *r, char *path)
     }
 }
 
-/* "/api/v1/…" is "/v1/…" too, in OpenRouter's dialect: the table says which paths are. */
-static const pst_handler_t *find_handler(web_req_t *q, bool *ret_path_known, const char **ret_allowed)
+static const pst_handler_t *match(web_req_t *q, char *path, bool *path_known, const char **ret_allowed)
 {
     const pst_web_opts_t *o = &q->web->opts;
-    *ret_path_known = false;
     for (size_t i = 0; i < o->handlers_n; i++) {
         const pst_handler_t *h = &o->handlers[i];
         memset(q->r.segment, 0, sizeof q->r.segment);
-        if (!path_fits(h->path, q->path_copy, q->r.segment, PST_COUNT(q->r.segment)))
+        if (!path_fits(h->path, path, q->r.segment, PST_COUNT(q->r.segment)))
             continue;
-        *ret_path_known = true;
+        *path_known = true;
         *ret_allowed = h->method;
         if (strcmp(h->method, q->method) == 0 || (q->head && strcmp(h->method, "GET") == 0)) {
-            end_segments(&q->r, q->path_copy);
+            end_segments(&q->r, path);
             return h;
         }
     }
     return NULL;
+}
+
+#define API "/api"
+
+static void find_handler(web_req_t *q, bool *ret_path_known, const char **ret_allowed)
+{
+    *ret_path_known = false;
+    q->r.handler = match(q, q->path_copy, ret_path_known, ret_allowed);
+    bool of_api = strncmp(q->path_copy, API "/v1/", sizeof API "/v1/" - 1) == 0;
+    if (!q->r.handler && of_api)
+        q->r.handler = match(q, q->path_copy + sizeof API - 1, ret_path_known, ret_allowed);
+    if (q->r.handler && !of_api)
+        q->r.dialect = q->r.handler->dialect;
 }
 
 static pst_dialect_t dialect_of(const char *path)
@@ -336,7 +347,7 @@ static void begin_request(web_req_t *q)
 {
     bool known;
     const char *allowed = NULL;
-    q->r.handler = find_handler(q, &known, &allowed);
+    find_handler(q, &known, &allowed);
     if (!q->r.handler) {
         if (known)
             pst_req_answer_header(&q->r, MHD_HTTP_HEADER_ALLOW, allowed);
@@ -344,7 +355,6 @@ static void begin_request(web_req_t *q)
              known ? "this path does not take that method" : "there is nothing at this path");
         return;
     }
-    q->r.dialect = q->r.handler->dialect;
     if (q->web->quiet) {
         pst_req_answer_header(&q->r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
         fail(q, MHD_HTTP_SERVICE_UNAVAILABLE, "the gateway is stopping: ask again");
@@ -437,9 +447,9 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state, en
     *state = NULL;
     if (!q)
         return;
-    if (q->queued && w->opts.answered)
-        w->opts.answered(&q->r, why == MHD_REQUEST_TERMINATED_COMPLETED_OK ? q->status : 499,
-                         pst_ns_since(pst_loop_now(w->loop), q->r.began));
+    bool well = q->queued && why == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    if (q->r.handler)
+        w->opts.done(&q->r, well ? q->status : 0, pst_ns_since(pst_loop_now(w->loop), q->r.began));
     q->answered = true; /* whoever still holds it answers nobody */
     q->suspended = false;
     if (q->r.gone)

@@ -28,7 +28,9 @@ typedef enum pst_dialect { PST_DIALECT_OPENAI, PST_DIALECT_OPENROUTER, PST_DIALE
 
 typedef struct pst_handler {
     const char *method;          /* "GET" also answers HEAD */
-    const char *path;            /* "/v1/files/{id}/content": {…} is any one segment that is not empty */
+    const char *path;            /* "/v1/files/{id}/content": {…} is any one segment that is not empty.  A request for
+                                  * "/api/v1/…" that no handler has goes to that of "/v1/…" and is answered in
+                                  * OpenRouter's words */
     pst_dialect_t dialect;
     bool open;                   /* needs no key */
     size_t body_max;             /* the most of a body that is gathered, more is 413; PST_BODY_STREAMED: data() gets it */
@@ -43,7 +45,7 @@ struct pst_req {
     pst_dialect_t dialect;
     void *state;                 /* the handler's, by pst_req_state */
     void (*gone)(pst_req_t *r);
-    const void *key;             /* who asks: set by allow(); NULL: nobody in particular */
+    void *caller;                /* who asks: set by allow(), let go by done() */
     pst_view_t segment[3];       /* what stood for {…}; NUL-terminated */
     pst_buf_t body;              /* whole, in end() */
     char id[40];                 /* x-request-id: "req_" and a ULID */
@@ -59,8 +61,9 @@ typedef struct pst_web_opts {
     bool (*allow)(pst_req_t *r);
     /* An error of web's own: no such path, wrong method, body too large, … */
     void (*fail)(pst_req_t *r, unsigned status, const char *message);
-    /* Every answered request, once. NULL: nobody wants to know. */
-    void (*answered)(pst_req_t *r, unsigned status, pst_ns_t took);
+    /* The end of every request that got as far as a handler, before its state is let go.  status 0: it was not answered, or
+     * the client had gone. */
+    void (*done)(pst_req_t *r, unsigned status, pst_ns_t took);
     void *app;
 } pst_web_opts_t;
 

@@ -1,0 +1,148 @@
+#include "gateway/caller.h"
+
+#include <stdio.h>
+
+#include "gateway/parts.h"
+#include "proc/clock.h"
+
+typedef struct caller {
+    const pst_key_t *key;
+    bool admitted;
+    pst_admission_t admission;
+    uint64_t tokens, nano;    /* taken */
+} caller_t;
+
+static pst_keys_time_t now_of(const pst_gateway_t *g)
+{
+    return (pst_keys_time_t){.mono = pst_loop_now(g->loop), .wall_ms = pst_clock_wall_ms()};
+}
+
+/* The key of a request, in any of the ways that SDKs and the page send it. */
+static const char *secret_of(const pst_req_t *r)
+{
+    const char *text = pst_req_header(r, "Authorization");
+    if (text && strncasecmp(text, "Bearer ", 7) == 0)
+        return text + 7;
+    text = pst_req_header(r, "x-api-key");
+    return text ? text : pst_req_cookie(r, PST_KEY_COOKIE);
+}
+
+static void refuse(pst_req_t *r, pst_err_t e)
+{
+    if (e == PST_E_LOADING) {
+        pst_reply_away(r);
+        return;
+    }
+    pst_req_answer_header(r, "www-authenticate", "Bearer");
+    pst_reply_error(r, 401, "invalid_api_key", NULL, e == PST_E_STATE ? "This API key has expired." :
+                    "Incorrect API key provided. Keys are made with `penstock keys create`.");
+}
+
+bool pst_caller_allow(pst_req_t *r)
+{
+    pst_gateway_t *g = pst_gw(r);
+    if (!pst_keys_needed(g->keys))
+        return true;
+    const char *secret = secret_of(r);
+    if (!secret) {
+        pst_req_answer_header(r, "www-authenticate", "Bearer");
+        pst_reply_error(r, 401, NULL, NULL, "You didn't provide an API key. You need to provide your API key in an Authorization "
+                        "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).");
+        return false;
+    }
+    const pst_key_t *key;
+    pst_err_t e = pst_keys_find(g->keys, pst_view_str(secret), now_of(g), &key);
+    if (e) {
+        refuse(r, e);
+        return false;
+    }
+    caller_t *c = calloc(1, sizeof *c);
+    if (!c) {
+        pst_keys_drop(g->keys, &key);
+        pst_reply_error(r, 503, NULL, NULL, "out of memory");
+        return false;
+    }
+    c->key = key;
+    r->caller = c;
+    return true;
+}
+
+void pst_caller_done(pst_req_t *r)
+{
+    pst_gateway_t *g = pst_gw(r);
+    caller_t *c = r->caller;
+    r->caller = NULL;
+    if (!c)
+        return;
+    if (c->admitted)
+        pst_keys_release(g->keys, c->key, now_of(g), &c->admission, c->tokens, c->nano);
+    pst_keys_drop(g->keys, &c->key);
+    free(c);
+}
+
+const pst_key_t *pst_caller_key(const pst_req_t *r)
+{
+    const caller_t *c = r->caller;
+    return c ? c->key : NULL;
+}
+
+const char *pst_gw_tenant(const pst_req_t *r)
+{
+    const pst_key_t *key = pst_caller_key(r);
+    return key ? key->tenant : "";
+}
+
+bool pst_gw_sees(const pst_req_t *r, const char *tenant)
+{
+    const char *own = pst_gw_tenant(r);
+    return !*own || strcmp(own, tenant) == 0;
+}
+
+static void refuse_admission(pst_req_t *r, const pst_admission_t *a)
+{
+    char seconds[24];
+    snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)(a->retry_ms / 1000 + 1));
+    switch (a->verdict) {
+    case PST_ADMIT_OK:
+        break;
+    case PST_ADMIT_ENDED:
+        pst_reply_error(r, 401, "invalid_api_key", NULL, "This API key has expired or was revoked.");
+        break;
+    case PST_ADMIT_SPEND:
+        pst_req_answer_header(r, "x-should-retry", "false");
+        pst_reply_error(r, 429, "insufficient_quota", NULL, "The spend limit of this API key is reached.");
+        break;
+    case PST_ADMIT_CONCURRENCY:
+        pst_req_answer_header(r, "retry-after", "1");
+        pst_reply_error(r, 429, "rate_limit_exceeded", NULL, "This API key has as many requests under way as it may have.");
+        break;
+    case PST_ADMIT_REQUESTS:
+    case PST_ADMIT_TOKENS:
+        pst_req_answer_header(r, "retry-after", seconds);
+        pst_reply_error(r, 429, "rate_limit_exceeded", NULL, "This API key's limit of %s a minute is reached: try again in %s s.",
+                        a->verdict == PST_ADMIT_TOKENS ? "tokens" : "requests", seconds);
+        break;
+    }
+}
+
+bool pst_caller_admit(pst_req_t *r, uint64_t tokens)
+{
+    pst_gateway_t *g = pst_gw(r);
+    caller_t *c = r->caller;
+    if (!c || c->admitted)
+        return true;
+    pst_keys_admit(g->keys, c->key, now_of(g), tokens, 0, &c->admission);
+    c->admitted = c->admission.verdict == PST_ADMIT_OK;
+    if (!c->admitted)
+        refuse_admission(r, &c->admission);
+    return c->admitted;
+}
+
+void pst_caller_took(pst_req_t *r, uint64_t tokens, uint64_t nano)
+{
+    caller_t *c = r->caller;
+    if (!c)
+        return;
+    c->tokens += tokens;
+    c->nano += nano;
+}
