@@ -4,7 +4,7 @@
 set -euo pipefail
 # a|b: whichever of the two this release has.
 build="gcc cmake ninja-build pkg-config libzmq3-dev libmsgpack-dev|libmsgpack-c-dev libhiredis-dev
-  libcurl4-openssl-dev libzstd-dev liblz4-dev libxxhash-dev libfyaml-dev libmicrohttpd-dev libssl-dev
+  libcurl4-openssl-dev zlib1g-dev libzstd-dev liblz4-dev libxxhash-dev libfyaml-dev libmicrohttpd-dev libssl-dev
   libnghttp2-dev redis-server"
 test="libcmocka-dev libjansson-dev clang libclang-rt-dev|libclang-rt-14-dev python3"
 case "${1:-run}" in

@@ -15,6 +15,8 @@
 /* Runs started in one step: few enough that what was made of them is still in the cache when it is sent. */
 #define STARTS_PER_STEP 32
 #define RUNS_PER_SLAB 256
+/* Between two words on calls of a provider that had no answer: an outage fails thousands. */
+#define TROUBLE_TOLD_EVERY (10 * PST_SEC)
 #define WAIT_MS_MIN 50u
 #define WAIT_MS_MAX (25u * 3600u * 1000u)
 
@@ -38,6 +40,8 @@ typedef struct pool {
     pst_link_t queue, live;    /* pst_run_t.link */
     uint32_t queued, lives;
     pst_link_t endpoints;      /* endpoint_t.link */
+    pst_ns_t told_at;          /* of calls without an answer; 0: never */
+    uint32_t untold;           /* of them since */
 } pool_t;
 
 /* What one call needs beside its run until the answer is there, used again by the next. */
@@ -304,11 +308,24 @@ static void answer_by_itself(pst_run_t *r)
     read_answer(r, &task, &answer, pst_ns_since(p->now, r->since) / PST_US);
 }
 
+static void tell_trouble(pst_pools_t *p, pool_t *pool, const pst_http_answer_t *answer)
+{
+    pool->untold++;
+    if (pool->told_at && pst_ns_since(p->now, pool->told_at) < TROUBLE_TOLD_EVERY)
+        return;
+    pst_log(PST_LOG_WARN, "provider.no_answer", "provider=%s cause=%s calls=%u why=\"%.*s\"", pool->name,
+            pst_cause_text(answer->transport), pool->untold, (int)answer->why.n, answer->why.p ? answer->why.p : "");
+    pool->told_at = p->now;
+    pool->untold = 0;
+}
+
 static void on_answer(void *arg, const pst_http_answer_t *answer, uint64_t latency_us)
 {
     pst_run_t *r = arg;
     r->call = NULL;
     r->pools->stats.received_bytes += answer->body.n;
+    if (answer->status == 0)
+        tell_trouble(r->pools, r->pool, answer);
     read_answer(r, &r->exchange->task, answer, latency_us);
 }
 
@@ -624,7 +641,9 @@ static pst_http_target_t *make_target(pst_http_t *http, const pst_config_provide
                                 .key = &s->key,
                                 .header = header,
                                 .headers = c->headers_n,
-                                .timeout = c->timeout};
+                                .asks_for_packed = c->compressed_answers,
+                                .timeout = c->timeout,
+                                .idle_timeout = c->idle_timeout};
     return pst_http_target_new(http, &o);
 }
 

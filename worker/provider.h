@@ -68,7 +68,9 @@ static inline size_t pst_http_req_bytes(const pst_http_req_t *r)
 /* What came back.  status 0: no answer (then `transport` says why and the body is empty). */
 typedef struct pst_http_answer {
     int status;
-    pst_cause_t transport;           /* CONNECTION, TIMEOUT, CERTIFICATE, PAYLOAD_TOO_LARGE (answer over its cap), or NONE */
+    pst_cause_t transport;           /* CONNECTION, DNS, TLS, CERTIFICATE, TIMEOUT, BAD_ANSWER (it cannot be unpacked),
+                                        PAYLOAD_TOO_LARGE (it is over its cap), or NONE */
+    pst_view_t why;                  /* of status 0: what happened, in words; may be empty */
     const pst_http_header_t *header; /* names in lower case */
     unsigned headers;
     pst_view_t body;

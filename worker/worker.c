@@ -312,15 +312,18 @@ static void log_stats(const pst_worker_t *w)
 {
     const pst_pool_stats_t *s = pst_pools_stats(w->pools);
     const uint64_t *v = s->verdict;
+    pst_http_stats_t h = pst_http_stats(w->http);
     pst_log(PST_LOG_INFO, "worker.stats",
             "runs=%llu calls=%llu done=%llu final=%llu retry=%llu throttle=%llu park=%llu returned=%llu "
-            "revoked=%llu sent_bytes=%llu received_bytes=%llu in_flight=%u unacknowledged=%u",
+            "revoked=%llu sent_bytes=%llu received_bytes=%llu connections=%llu reused=%llu in_flight=%u "
+            "unacknowledged=%u",
             (unsigned long long)s->runs, (unsigned long long)s->calls,
             (unsigned long long)v[PST_VERDICT_DONE], (unsigned long long)v[PST_VERDICT_FINAL],
             (unsigned long long)v[PST_VERDICT_RETRY], (unsigned long long)v[PST_VERDICT_THROTTLE],
             (unsigned long long)v[PST_VERDICT_PARK], (unsigned long long)v[PST_VERDICT_RETURNED],
             (unsigned long long)s->revoked, (unsigned long long)s->sent_bytes,
-            (unsigned long long)s->received_bytes, pst_pools_runs(w->pools), pst_outbox_outcomes(w->outbox));
+            (unsigned long long)s->received_bytes, (unsigned long long)h.connections, (unsigned long long)h.reused,
+            pst_pools_runs(w->pools), pst_outbox_outcomes(w->outbox));
 }
 
 bool pst_worker_run(pst_worker_t *w)

@@ -66,7 +66,7 @@ void batch_free(pst_core_t *c, batch_t *b)
         free(b->segments[i]);
     }
     c->gauge.packs -= b->packs_n;
-    c->gauge.batches--;
+    c->gauge.batches -= !b->live_call;
     free(b->segments);
     free(b->packs);
     free(b->where);
@@ -122,7 +122,7 @@ void batch_on_open(pst_core_t *c, pst_peer_t peer, const pst_msg_open_t *m)
         core_reply(c, peer, m->req, PST_OK, &b->id, false, "resumed");
         return;
     }
-    if (!b && pst_map_live(&c->batches) >= c->opts.batches_max) {
+    if (!b && c->gauge.batches >= c->opts.batches_max) {
         core_reply(c, peer, m->req, PST_E_FULL, &m->batch, false, "too many batches at once: wait until some end");
         return;
     }
@@ -539,8 +539,10 @@ static void on_committed(pst_core_t *c, const op_t *op, const pst_store_answer_t
 static void on_ended(pst_core_t *c, const op_t *op)
 {
     batch_t *b = op->batch;
-    c->count.batches_ended++;
-    core_notice(c, PST_NOTICE_ENDED, &b->id);
+    if (!b->live_call) {
+        c->count.batches_ended++;
+        core_notice(c, PST_NOTICE_ENDED, &b->id);
+    }
     b->state = BATCH_DELETING; /* on_stored frees it: its last operation was this one */
 }
 
@@ -584,6 +586,8 @@ pst_cause_t batch_drain_cause(const batch_t *b)
         return PST_CAUSE_BATCH_EXPIRED;
     case PST_DRAIN_BUDGET:
         return PST_CAUSE_BUDGET_EXCEEDED;
+    case PST_DRAIN_LOST:
+        return PST_CAUSE_WORKER_LOST;
     case PST_DRAIN_CANCELLED:
     case PST_DRAIN_NONE:
         break;
@@ -597,6 +601,7 @@ pst_job_status_t batch_drain_status(const batch_t *b)
     case PST_DRAIN_EXPIRED:
         return PST_JOB_EXPIRED;
     case PST_DRAIN_BUDGET:
+    case PST_DRAIN_LOST:
         return PST_JOB_FAILED;
     case PST_DRAIN_CANCELLED:
     case PST_DRAIN_NONE:
@@ -605,7 +610,8 @@ pst_job_status_t batch_drain_status(const batch_t *b)
     return PST_JOB_CANCELLED;
 }
 
-/* From now on nothing more of the batch is sent.  What runs may finish, but for an expiry, which ends it too. */
+/* From now on nothing more of the batch is sent.  What runs may finish, but for an expiry, which ends it too, and for a
+ * call, which is all that there is of it. */
 void batch_start_drain(pst_core_t *c, batch_t *b, pst_drain_t why)
 {
     b->drain = why;
@@ -647,6 +653,10 @@ void batch_check_end(pst_core_t *c, batch_t *b)
     b->ended_ms = c->wall_ms;
     pst_link_remove(&b->draining);
     core_timer(c, &b->timer, PST_NEVER);
+    op_t *op;
+    pst_store_op_t *s = core_store(c, PST_STORE_END, b, &op);
+    if (b->live_call)
+        return; /* nobody asks for its account */
     pst_batch_info_t *info = core_scratch(c, sizeof *info);
     stats_batch_info(c, b, true, &c->scratch, info);
     info->status = (uint8_t)end_status(b, info);
@@ -654,8 +664,6 @@ void batch_check_end(pst_core_t *c, batch_t *b)
     for (uint32_t i = 0; i < b->segments_n; i++)
         bases[i] = b->segments[i]->base;
     bases[b->segments_n] = b->jobs;
-    op_t *op;
-    pst_store_op_t *s = core_store(c, PST_STORE_END, b, &op);
     s->u.end.summary = info;
     s->u.end.where = b->where;
     s->u.end.segment_base = bases;

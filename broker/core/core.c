@@ -81,8 +81,10 @@ pst_store_op_t *core_store(pst_core_t *c, pst_store_op_type_t type, batch_t *b, 
 {
     pst_store_op_t *s = &core_action(c, PST_ACT_STORE)->u.store;
     s->type = type;
-    if (b)
+    if (b) {
         s->batch = b->id;
+        s->live = b->live_call != 0;
+    }
     if (ret_op) {
         op_t *op = op_new(c);
         op->type = type;
@@ -255,6 +257,12 @@ static void on_event(pst_core_t *c, const pst_event_t *ev)
         break;
     case PST_EV_DELETE:
         batch_on_delete(c, ev->u.batch_req.peer, ev->u.batch_req.msg);
+        break;
+    case PST_EV_CALL:
+        call_on_call(c, ev);
+        break;
+    case PST_EV_BEGUN:
+        call_on_begun(c, &ev->u.begun.call);
         break;
     case PST_EV_WORKER:
         worker_on_hello(c, ev);

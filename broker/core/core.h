@@ -15,6 +15,8 @@
  *   OUTCOMES: each ends its job (into the segment's next result pack), or makes it wait (retry.c), or puts it back.
  *   The worker's ACK follows when the STORE APPEND / RETRY that holds its outcomes has been answered.
  *   When every job has a result, STORE END; then the core forgets the batch.
+ *   A CALL is one job of its own that somebody waits for: accepted at once, as a batch that no store knows.  Its STORE
+ *   actions are marked `live`: the shell keeps what they say and answers them itself.
  * And one crash: a new core gets RESTORED events for all that Redis holds, then workers' HELLOs naming what they still
  *   run; jobs nobody runs are fresh again when GO comes. */
 #ifndef PST_CORE_H
@@ -83,6 +85,8 @@ typedef enum pst_event_type {
     PST_EV_TICK,           /* nothing but time */
     PST_EV_CONFIG,         /* first, and at each reload: endpoints are matched by (provider, model) name */
     PST_EV_OPEN, PST_EV_PACK, PST_EV_COMMIT, PST_EV_ABORT, PST_EV_CANCEL, PST_EV_DELETE,
+    PST_EV_CALL,           /* refused with a REPLY; else there is none: its result says everything */
+    PST_EV_BEGUN,          /* a piece of this call's answer has gone to its client: it is never made anew */
     PST_EV_WORKER,         /* HELLO of a worker: its pools and what it still runs */
     PST_EV_CAPACITY,       /* its pools changed */
     PST_EV_WORKER_GONE,    /* lost, or said BYE */
@@ -111,6 +115,13 @@ typedef struct pst_event {
         } pack;
         struct { pst_peer_t peer; const pst_msg_commit_t *msg; } commit;
         struct { pst_peer_t peer; const pst_msg_batch_req_t *msg; } batch_req; /* ABORT CANCEL DELETE */
+        struct {
+            pst_peer_t peer;
+            const pst_msg_call_t *msg;
+            const pst_pack_headers_t *headers;   /* msg->headers decoded and checked: one job, not rejected */
+            pst_blob_t *headers_blob, *bodies_blob; /* borrowed; the core takes references */
+        } call;
+        struct { pst_id_t call; } begun;
         struct {
             pst_peer_t worker;
             const pst_core_pool_t *pools;
@@ -189,7 +200,7 @@ pst_ns_t pst_core_deadline(const pst_core_t *c);
 
 /* ---- looking in (no state changes) ------------------------------------------------------------------------------- */
 
-/* PST_E_NOT_FOUND for a batch the core does not hold (ended, or never was).  Arrays lie in the arena. */
+/* PST_E_NOT_FOUND for a batch the core does not hold (ended, or never was; calls are none).  Arrays lie in the arena. */
 pst_err_t pst_core_batch_info(pst_core_t *c, const pst_id_t *batch, uint64_t wall_ms, bool full, pst_arena_t *a,
                               pst_batch_info_t *ret);
 /* Result packs of a segment that are stored (not merely on their way); *ret_last if no later segment exists. */
@@ -203,6 +214,10 @@ pst_err_t pst_core_job(const pst_core_t *c, const pst_id_t *batch, uint32_t pack
  * first: start the search there; *ret_next: where to go on, UINT32_MAX at the end. */
 uint32_t pst_core_find_packs(const pst_core_t *c, const pst_id_t *batch, uint32_t index, uint32_t first, uint32_t *packs,
                              uint32_t *segments, uint32_t max, uint32_t *ret_next);
+/* A call that has not ended. */
+bool pst_core_calls(const pst_core_t *c, const pst_id_t *call);
+/* Whether this worker has the call's job now, by this very dispatch. */
+bool pst_core_runs(const pst_core_t *c, pst_peer_t worker, const pst_task_ref_t *task);
 /* PST_OK if some endpoint can serve the route's models at this url. */
 pst_err_t pst_core_route_check(pst_core_t *c, pst_url_t url, pst_view_t route);
 

@@ -453,6 +453,8 @@ struct batch {
     bool in_turn;
     bool budget_waited;   /* flows of it are in FLOW_BUDGET */
     bool hold_waited;     /* flows of it are in FLOW_HELD */
+    uint8_t live_call;    /* PST_LIVE_… of a call (call.c); 0: it is a batch */
+    bool begun;           /* of a call: a piece of its answer has gone to the client */
     pst_id_t id;
     timer_t_ timer;       /* staging idle, or expiry */
     char *name, *metadata, *key;
@@ -599,6 +601,10 @@ void batch_check_end(pst_core_t *c, batch_t *b);
 void batch_free(pst_core_t *c, batch_t *b);
 pst_cause_t batch_drain_cause(const batch_t *b);
 pst_job_status_t batch_drain_status(const batch_t *b);
+
+/* call.c: jobs that somebody waits for */
+void call_on_call(pst_core_t *c, const pst_event_t *ev);
+void call_on_begun(pst_core_t *c, const pst_id_t *id);
 
 /* pack.c: bytes of packs in memory */
 live_t *pack_live(pst_core_t *c, batch_t *b, uint32_t pack);

@@ -213,7 +213,8 @@ void outcome_append_stored(pst_core_t *c, op_t *op)
     c->appends_out--;
     sched_resume(c, op->batch);
     s->stored_n = PST_MAX(s->stored_n, a->n + 1);
-    core_notice(c, PST_NOTICE_RESULTS, &op->batch->id);
+    if (!op->batch->live_call)
+        core_notice(c, PST_NOTICE_RESULTS, &op->batch->id);
     append_recycle(c, a);
 }
 
@@ -312,6 +313,21 @@ static append_t *gathering(pst_core_t *c, batch_t *b, uint32_t pack)
     return s->gathering ? s->gathering : append_new(c, b, s);
 }
 
+static pst_view_t words_of(const batch_t *b, pst_cause_t cause)
+{
+    if (cause == PST_CAUSE_WORKER_LOST)
+        return PST_VIEW_LIT("The worker that made this call was lost before its answer was whole.");
+    if (b->live_call && cause == PST_CAUSE_BATCH_EXPIRED)
+        return PST_VIEW_LIT("This request was not answered in the time it had.");
+    if (b->live_call && cause == PST_CAUSE_BATCH_CANCELLED)
+        return PST_VIEW_LIT("This request was cancelled.");
+    if (cause == PST_CAUSE_BATCH_EXPIRED)
+        return PST_VIEW_LIT("This request could not be executed before the completion window expired.");
+    if (cause == PST_CAUSE_BUDGET_EXCEEDED)
+        return PST_VIEW_LIT("The batch's budget was spent before this request was sent.");
+    return PST_VIEW_LIT("The batch was cancelled before this request was sent.");
+}
+
 void outcome_end_job(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot, const pst_job_header_t *h,
                      pst_job_status_t status, pst_cause_t cause, const char *message)
 {
@@ -324,14 +340,8 @@ void outcome_end_job(pst_core_t *c, batch_t *b, uint32_t pack, uint16_t slot, co
     r->cause = (uint8_t)cause;
     r->line = h->line;
     pst_view_t text = message ? pst_view_str(message) : h->message;
-    if (!text.n) {
-        if (cause == PST_CAUSE_BATCH_EXPIRED)
-            text = PST_VIEW_LIT("This request could not be executed before the completion window expired.");
-        else if (cause == PST_CAUSE_BUDGET_EXCEEDED)
-            text = PST_VIEW_LIT("The batch's budget was spent before this request was sent.");
-        else
-            text = PST_VIEW_LIT("The batch was cancelled before this request was sent.");
-    }
+    if (!text.n)
+        text = words_of(b, cause);
     r->message = pst_arena_copy(&a->arena, text);
     r->queued_ms = c->wall_ms - PST_MIN(b->accepted_ms, c->wall_ms);
     if (j)
@@ -472,18 +482,30 @@ static void wait_for_retry(pst_core_t *c, const news_t *n)
     stats_endpoint(c, n->segment, n->endpoint)->retried++;
 }
 
-/* Gives up the model it failed with; false if there is no other one. */
+/* Gives up the model it failed with; false if there is no other one, or the client has the beginning of an answer. */
 static bool next_model(pst_core_t *c, const news_t *n)
 {
     job_t *j = n->job;
+    if (n->batch->begun)
+        return false;
     const route_t *r = c->routes[n->batch->packs[j->pack].route];
     j->given_up = route_give_up(r, j->given_up, n->endpoint);
     j->attempts = 0;
     return route_has_more(r, j->given_up);
 }
 
+/* What began is never begun again: this outcome is its last, whatever it is. */
+static bool end_begun(pst_core_t *c, const news_t *n)
+{
+    if (n->batch->begun)
+        end_with_answer(c, n, PST_JOB_FAILED, n->o->cause ? n->o->cause : PST_CAUSE_WORKER_LOST);
+    return n->batch->begun;
+}
+
 static void put_back(pst_core_t *c, const news_t *n)
 {
+    if (end_begun(c, n))
+        return;
     if (n->o->verdict != PST_VERDICT_RETURNED)
         remember_attempt(n);
     sched_ready(c, n->job);
@@ -494,6 +516,8 @@ static void on_retry(pst_core_t *c, const news_t *n)
     job_t *j = n->job;
     endpoint_t *e = c->endpoints[n->endpoint];
     endpoint_failed(c, e, n->o->cause);
+    if (end_begun(c, n))
+        return;
     if (!j->failed_at)
         j->failed_at = c->now;
     if (e->rest.parked && e->worked <= j->failed_at) { /* down for everybody: that spends no attempt */

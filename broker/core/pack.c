@@ -62,7 +62,7 @@ void pack_open(pst_core_t *c, batch_t *b, uint32_t pack, const pst_pack_headers_
     for (uint32_t i = 0; i < p->jobs; i++) {
         l->slots[i].input = h->jobs[i].input_tokens;
         l->slots[i].output_limit = h->jobs[i].output_tokens;
-        l->slots[i].prefix = h->jobs[i].prefix;
+        l->slots[i].prefix = b->live_call ? 0 : h->jobs[i].prefix; /* a call waits for no other's answer */
     }
     c->open_bytes += held_bytes(l);
     c->gauge.packs_open++;

@@ -4,7 +4,22 @@
 static const batch_t *active(const pst_core_t *c, const pst_id_t *batch)
 {
     const batch_t *b = batch_find(c, batch);
-    return b && (b->state == BATCH_ACTIVE || b->state == BATCH_ENDING) ? b : NULL;
+    return b && !b->live_call && (b->state == BATCH_ACTIVE || b->state == BATCH_ENDING) ? b : NULL;
+}
+
+bool pst_core_calls(const pst_core_t *c, const pst_id_t *call)
+{
+    const batch_t *b = batch_find(c, call);
+    return b && b->live_call && b->state == BATCH_ACTIVE;
+}
+
+bool pst_core_runs(const pst_core_t *c, pst_peer_t worker, const pst_task_ref_t *task)
+{
+    const batch_t *b = batch_find(c, &task->batch);
+    if (!b || !b->live_call || task->pack >= b->packs_n || task->slot >= b->packs[task->pack].jobs)
+        return false;
+    const job_t *j = pack_record(&b->packs[task->pack], task->slot);
+    return j && j->state == JOB_RUNNING && j->dispatch == task->dispatch && j->worker && j->worker->peer == worker;
 }
 
 pst_err_t pst_core_results(const pst_core_t *c, const pst_id_t *batch, uint32_t segment, uint32_t *ret_n, bool *ret_last)

@@ -262,6 +262,8 @@ void sched_ready(pst_core_t *c, job_t *j)
     batch_t *b = j->batch;
     j->state = JOB_READY;
     core_timer(c, &j->timer, PST_NEVER);
+    if (b->begun && b->drain == PST_DRAIN_NONE) /* what began is never begun again */
+        batch_start_drain(c, b, PST_DRAIN_LOST);
     if (b->drain != PST_DRAIN_NONE) { /* ends in its turn of the drain */
         b->drain_next = PST_MIN(b->drain_next, j->pack);
         return;
@@ -402,6 +404,7 @@ static void emit_group(run_t *r, batch_of_tasks_t *g, bool last)
     t->slots = g->slots;
     t->slots_n = g->n;
     t->priority = r->flow->batch->priority;
+    t->live = r->flow->batch->live_call;
     c->count.dispatches += g->n;
     g->n = 0;
 }
@@ -808,7 +811,7 @@ static bool must_end(const batch_t *b, const pack_t *p, uint16_t slot)
     if (b->where[p->base + slot])
         return false;
     const job_t *j = pack_record(p, slot);
-    return !j || j->state != JOB_RUNNING || b->drain == PST_DRAIN_EXPIRED;
+    return !j || j->state != JOB_RUNNING || b->drain == PST_DRAIN_EXPIRED || b->live_call;
 }
 
 static bool pack_must_end(const batch_t *b, const pack_t *p)

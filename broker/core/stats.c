@@ -207,7 +207,7 @@ pst_err_t pst_core_batch_info(pst_core_t *c, const pst_id_t *batch, uint64_t wal
                               pst_batch_info_t *ret)
 {
     const batch_t *b = batch_find(c, batch);
-    if (!b || b->state == BATCH_DELETING)
+    if (!b || b->live_call || b->state == BATCH_DELETING)
         return PST_E_NOT_FOUND;
     c->wall_ms = PST_MAX(c->wall_ms, wall_ms);
     stats_batch_info(c, b, full, a, ret);

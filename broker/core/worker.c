@@ -95,11 +95,22 @@ static void occupy(pst_core_t *c, worker_t *w, job_t *j, uint32_t endpoint)
     pool_take(c, worker_pool(w, e->provider));
 }
 
+static void revoke(pst_core_t *c, const worker_t *w, const pst_task_ref_t *ref)
+{
+    pst_action_t *a = core_action(c, PST_ACT_REVOKE);
+    a->u.revoke.worker = w->peer;
+    a->u.revoke.ref = *ref;
+}
+
 /* The worker says it still runs this job (or holds its outcome): it must not be sent again. */
 static void adopt(pst_core_t *c, worker_t *w, const pst_task_ref_t *ref)
 {
     batch_t *b = batch_find(c, &ref->batch);
-    if (!b || b->state != BATCH_ACTIVE || ref->pack >= b->packs_n || ref->slot >= b->packs[ref->pack].jobs)
+    if (!b || b->begun) { /* a call of before a restart; or pieces of its answer may have gone with the old session */
+        revoke(c, w, ref);
+        return;
+    }
+    if (b->state != BATCH_ACTIVE || ref->pack >= b->packs_n || ref->slot >= b->packs[ref->pack].jobs)
         return;
     pack_t *p = &b->packs[ref->pack];
     if (b->where[p->base + ref->slot])

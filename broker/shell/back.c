@@ -3,6 +3,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "engine.h"
+#include "live.h"
 #include "proc/log.h"
 #include "restore.h"
 
@@ -293,6 +294,8 @@ static pst_err_t on_message(void *arg, pst_peer_t peer, const pst_msg_t *m)
     pst_back_t *k = arg;
     if (m->type == PST_MSG_OUTCOMES)
         return on_outcomes(k, peer, &m->u.outcomes);
+    if (m->type == PST_MSG_PIECES)
+        return pst_live_pieces(k->b->live, peer, &m->u.pieces);
     if (m->type != PST_MSG_CAPACITY || m->u.capacity.pools_n > PST_WORKER_PROVIDERS_MAX)
         return PST_E_MALFORMED;
     on_capacity(k, peer, &m->u.capacity);

@@ -7,6 +7,7 @@
 #include "config_core.h"
 #include "engine.h"
 #include "front.h"
+#include "live.h"
 #include "metrics.h"
 #include "proc/clock.h"
 #include "proc/log.h"
@@ -196,6 +197,7 @@ pst_err_t pst_broker_new(const pst_broker_args_t *args, pst_broker_t **ret, pst_
     pst_core_opts_t o = {.seed = b->seed};
     b->core = pst_core_new(&o);
     b->queries = pst_queries_new(b);
+    b->live = pst_live_new(b);
     pst_err_t e = begin(b, args, words);
     if (e) {
         pst_broker_destroy(&b);
@@ -213,6 +215,7 @@ void pst_broker_destroy(pst_broker_t **pb)
     pst_metrics_destroy(&b->metrics);
     pst_store_destroy(&b->store);
     pst_queries_destroy(&b->queries);
+    pst_live_destroy(&b->live);
     pst_front_destroy(&b->front);
     pst_back_destroy(&b->back);
     pst_restore_destroy(&b->restore);

@@ -1,8 +1,8 @@
 /* broker.h - the process: what its parts share, and the order in which one turn of the loop runs them.
  *
- *   front (clients) --events--> engine ==> core ==> engine --actions--> store, front, back, queries
+ *   front (clients) --events--> engine ==> core ==> engine --actions--> store, front, back, queries, live
  *   back (workers)  --events-->
- *   store           --answers->
+ *   store, live     --answers->
  *
  * A turn: sockets are read (each message is one step of the core), the core's timers fire, the turn's TASKS leave,
  * the store is flushed, what waits for slow peers is pushed.  Then the loop sleeps.  One thread owns all of it. */
@@ -17,6 +17,7 @@
 typedef struct pst_front pst_front_t;
 typedef struct pst_back pst_back_t;
 typedef struct pst_queries pst_queries_t;
+typedef struct pst_live pst_live_t;
 typedef struct pst_metrics pst_metrics_t;
 typedef struct pst_restore pst_restore_t;
 
@@ -27,6 +28,7 @@ typedef struct pst_broker {
     pst_front_t *front;
     pst_back_t *back;
     pst_queries_t *queries;
+    pst_live_t *live;
     pst_restore_t *restore;
     pst_metrics_t *metrics;      /* NULL: off */
     pst_config_t *config;

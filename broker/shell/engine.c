@@ -2,6 +2,7 @@
 
 #include "back.h"
 #include "front.h"
+#include "live.h"
 #include "proc/clock.h"
 #include "proc/log.h"
 #include "query.h"
@@ -53,7 +54,10 @@ static void carry_out(pst_broker_t *b, pst_action_t *a)
         pst_front_done(b->front, a->u.reply.peer, &a->u.reply.done);
         break;
     case PST_ACT_STORE:
-        pst_store_submit(b->store, &a->u.store);
+        if (a->u.store.live)
+            pst_live_store(b->live, &a->u.store);
+        else
+            pst_store_submit(b->store, &a->u.store);
         break;
     case PST_ACT_TASKS:
         pst_back_tasks(b->back, a->u.tasks.worker, &a->u.tasks.group, a->u.tasks.headers, a->u.tasks.bodies);
@@ -70,7 +74,7 @@ static void carry_out(pst_broker_t *b, pst_action_t *a)
     }
 }
 
-void pst_engine_step(pst_broker_t *b, const pst_event_t *ev)
+static void step(pst_broker_t *b, const pst_event_t *ev)
 {
     PST_ASSERT(!b->stepping);
     b->stepping = true;
@@ -79,6 +83,32 @@ void pst_engine_step(pst_broker_t *b, const pst_event_t *ev)
     while (pst_core_next(b->core, &a))
         carry_out(b, &a);
     b->stepping = false;
+}
+
+static void stored(pst_broker_t *b, const pst_store_answer_t *a)
+{
+    pst_pack_headers_t headers;
+    pst_event_t ev = {.type = PST_EV_STORED};
+    ev.u.stored.answer = a;
+    pst_arena_clear(&b->arena);
+    if (a->type == PST_STORE_LOAD && a->err == PST_OK &&
+        pst_pack_headers_decode(pst_blob_view(a->headers), &b->arena, &headers) == PST_OK)
+        ev.u.stored.headers = &headers;
+    step(b, &ev);
+}
+
+/* What a step wants kept of calls is kept when its actions are carried out, and answered before the next event. */
+static void answer_live(pst_broker_t *b)
+{
+    pst_store_answer_t a;
+    while (pst_live_next(b->live, &a))
+        stored(b, &a);
+}
+
+void pst_engine_step(pst_broker_t *b, const pst_event_t *ev)
+{
+    step(b, ev);
+    answer_live(b);
 }
 
 pst_ns_t pst_engine_tick(pst_broker_t *b, pst_ns_t now)
@@ -95,14 +125,8 @@ pst_ns_t pst_engine_tick(pst_broker_t *b, pst_ns_t now)
 void pst_engine_stored(void *arg, const pst_store_answer_t *a)
 {
     pst_broker_t *b = arg;
-    pst_pack_headers_t headers;
-    pst_event_t ev = {.type = PST_EV_STORED};
-    ev.u.stored.answer = a;
-    pst_arena_clear(&b->arena);
-    if (a->type == PST_STORE_LOAD && a->err == PST_OK &&
-        pst_pack_headers_decode(pst_blob_view(a->headers), &b->arena, &headers) == PST_OK)
-        ev.u.stored.headers = &headers;
-    pst_engine_step(b, &ev);
+    stored(b, a);
+    answer_live(b);
 }
 
 static void tell_store(pst_broker_t *b)

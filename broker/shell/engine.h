@@ -4,7 +4,7 @@
 
 #include "broker.h"
 
-/* Not from within an action: what an action leads to comes back as an event of its own. */
+/* Not from within an action: what an action leads to comes back as an event of its own.  Uses the broker's arena. */
 void pst_engine_step(pst_broker_t *b, const pst_event_t *ev);
 /* The core's timers, if they are due; when it wants to run again. */
 pst_ns_t pst_engine_tick(pst_broker_t *b, pst_ns_t now);

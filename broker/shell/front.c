@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "engine.h"
+#include "live.h"
 #include "query.h"
 
 #define CLIENTS_MAX 10000
@@ -78,6 +79,20 @@ static void on_pack(pst_front_t *f, pst_peer_t peer, const pst_msg_pack_t *m)
     pst_blob_unref(&bodies);
 }
 
+static void on_call(pst_front_t *f, pst_peer_t peer, const pst_msg_call_t *m)
+{
+    if (!store_takes(f, peer, m->req, &m->batch)) /* nothing is dispatched while Redis is away */
+        return;
+    pst_pack_headers_t headers;
+    pst_arena_clear(&f->b->arena);
+    if (pst_pack_headers_decode(m->headers, &f->b->arena, &headers) || !bodies_fit(&headers, m->bodies))
+        done(f, peer, m->req, &m->batch, PST_E_INVALID, "the pack's headers are wrong: see PROTOCOL.md");
+    else if (headers.jobs_n != 1 || headers.jobs[0].reject)
+        done(f, peer, m->req, &m->batch, PST_E_INVALID, "a call is one job that can run: see PROTOCOL.md");
+    else
+        pst_live_call(f->b->live, peer, m, &headers);
+}
+
 static void on_commit(pst_front_t *f, pst_peer_t peer, const pst_msg_commit_t *m)
 {
     pst_event_t ev = {.type = PST_EV_COMMIT, .u.commit = {peer, m}};
@@ -98,7 +113,7 @@ static void on_batch_req(pst_front_t *f, pst_peer_t peer, pst_event_type_t type,
 
 static void on_cancel(pst_front_t *f, pst_peer_t peer, const pst_msg_batch_req_t *m)
 {
-    if (pst_queries_holds(f->b->queries, &m->batch))
+    if (pst_live_holds(f->b->live, &m->batch) || pst_queries_holds(f->b->queries, &m->batch))
         on_batch_req(f, peer, PST_EV_CANCEL, m);
     else if (store_takes(f, peer, m->req, &m->batch))
         pst_queries_ended(f->b->queries, peer, PST_MSG_CANCEL, m->req, &m->batch);
@@ -137,10 +152,11 @@ static pst_err_t on_message(void *arg, pst_peer_t peer, const pst_msg_t *m)
     case PST_MSG_CANCEL: on_cancel(f, peer, &m->u.batch_req); return PST_OK;
     case PST_MSG_DELETE: on_delete(f, peer, &m->u.batch_req); return PST_OK;
     case PST_MSG_TOP: pst_queries_top(f->b->queries, peer, &m->u.top); return PST_OK;
+    case PST_MSG_CALL: on_call(f, peer, &m->u.call); return PST_OK;
     case PST_MSG_HELLO: case PST_MSG_WELCOME: case PST_MSG_PING: case PST_MSG_BYE: case PST_MSG_REFUSED:
     case PST_MSG_DONE: case PST_MSG_BATCH: case PST_MSG_BATCHES: case PST_MSG_RESULTS: case PST_MSG_JOB:
     case PST_MSG_CLUSTER: case PST_MSG_CAPACITY: case PST_MSG_OUTCOMES: case PST_MSG_TASKS: case PST_MSG_REVOKE:
-    case PST_MSG_ACK:
+    case PST_MSG_ACK: case PST_MSG_PIECE: case PST_MSG_PIECES:
         break; /* no client says this */
     }
     return PST_E_MALFORMED;
@@ -158,6 +174,7 @@ static void on_gone(void *arg, pst_peer_t peer)
 {
     pst_front_t *f = arg;
     pst_queries_gone(f->b->queries, peer);
+    pst_live_gone(f->b->live, peer);
 }
 
 pst_err_t pst_front_new(pst_broker_t *b, const char *address, pst_front_t **ret, pst_errbuf_t *eb)

@@ -8,6 +8,7 @@
 
 #include "back.h"
 #include "front.h"
+#include "live.h"
 #include "proc/log.h"
 #include "query.h"
 
@@ -145,6 +146,7 @@ static void store(const pst_broker_t *b, pst_buf_t *out)
     gauge(out, "store_pending_bytes", "bytes of operations not answered yet", bytes);
     gauge(out, "redis_used_bytes", "memory Redis uses", b->store_used);
     gauge(out, "redis_max_bytes", "memory Redis may use, 0: no limit", b->store_max);
+    gauge(out, "live_calls", "calls whose clients wait", pst_live_count(b->live));
     gauge(out, "queries", "questions of clients not answered yet", pst_queries_count(b->queries));
 }
 

@@ -104,12 +104,16 @@ typedef enum pst_store_op_type {
     PST_STORE_OP_COUNT
 } pst_store_op_type_t;
 
-/* Why a batch takes no more work. */
-typedef enum pst_drain { PST_DRAIN_NONE, PST_DRAIN_CANCELLED, PST_DRAIN_EXPIRED, PST_DRAIN_BUDGET } pst_drain_t;
+/* Why a batch takes no more work.  LOST, of a call only and never stored: what was told of its answer cannot be gone on
+ * with. */
+typedef enum pst_drain {
+    PST_DRAIN_NONE, PST_DRAIN_CANCELLED, PST_DRAIN_EXPIRED, PST_DRAIN_BUDGET, PST_DRAIN_LOST,
+} pst_drain_t;
 
 typedef struct pst_store_op {
     pst_store_op_type_t type;
     uint64_t token;              /* comes back in the answer; 0: no answer wanted */
+    bool live;                   /* of a call: no store sees it */
     pst_id_t batch;
     uint32_t segment;
     union {

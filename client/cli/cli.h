@@ -22,6 +22,7 @@ enum {
 typedef struct pst_cli_args {
     const char *broker, *config;
     const char *data;                                     /* up */
+    const char *listen, *redis;                           /* gateway */
     const char *output, *name, *priority, *window, *max_cost, *key, *model, *tenant; /* submit */
     const char *limit, *after;                            /* list */
     const char *system, *max_tokens, *timeout;            /* try */
@@ -32,6 +33,7 @@ typedef struct pst_cli_args {
 
 /* One a command: its exit code. */
 int pst_cli_up(const pst_cli_args_t *a);
+int pst_cli_gateway(const pst_cli_args_t *a);
 int pst_cli_try(const pst_cli_args_t *a);
 int pst_cli_submit(const pst_cli_args_t *a);
 int pst_cli_status(const pst_cli_args_t *a);
@@ -63,6 +65,8 @@ int pst_cli_connect(const pst_cli_args_t *a, pst_client_t **ret);
 /* The same, for calls that wait only so long; and with a configuration that was read already. */
 int pst_cli_connect_within(const pst_cli_args_t *a, uint32_t timeout_ms, pst_client_t **ret);
 int pst_cli_connect_by(const pst_cli_args_t *a, const pst_config_t *config, uint32_t timeout_ms, pst_client_t **ret);
+/* Where to connect to what is bound to `address`: any interface is also this one. */
+const char *pst_cli_reachable(const char *address, char *to, size_t room);
 /* The batch that the first operand names: EXIT_WELL, or EXIT_USAGE with a message if it is no id. */
 int pst_cli_batch_id(const pst_cli_args_t *a, pst_id_t *ret);
 

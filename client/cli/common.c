@@ -117,6 +117,18 @@ int pst_cli_connect(const pst_cli_args_t *a, pst_client_t **ret)
     return pst_cli_connect_within(a, 0, ret);
 }
 
+const char *pst_cli_reachable(const char *address, char *to, size_t room)
+{
+    static const char *const any[] = {"tcp://*:", "tcp://0.0.0.0:"};
+    for (size_t i = 0; i < PST_COUNT(any); i++) {
+        if (strncmp(address, any[i], strlen(any[i])) == 0) {
+            snprintf(to, room, "tcp://127.0.0.1:%s", address + strlen(any[i]));
+            return to;
+        }
+    }
+    return address;
+}
+
 int pst_cli_batch_id(const pst_cli_args_t *a, pst_id_t *ret)
 {
     if (pst_id_parse(pst_view_str(a->operand[0]), ret) == PST_OK)

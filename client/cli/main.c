@@ -7,7 +7,7 @@
 typedef enum option_id {
     O_BROKER, O_CONFIG, O_DATA, O_WAIT, O_OUTPUT, O_NAME, O_PRIORITY, O_WINDOW, O_MAX_COST, O_KEY, O_MODEL,
     O_TENANT, O_SKIP_INVALID, O_JSON, O_FOLLOW, O_IN_ORDER, O_ERRORS, O_LIMIT, O_AFTER, O_SYSTEM, O_MAX_TOKENS, O_TIMEOUT,
-    O_COUNT,
+    O_LISTEN, O_REDIS, O_COUNT,
 } option_id_t;
 
 typedef struct option {
@@ -46,6 +46,8 @@ static const option_t options[O_COUNT] = {
     [O_AFTER] = {"--after", "ID", "those older than this one", AT(after)},
     [O_SYSTEM] = {"--system", "TEXT", "a system prompt before it", AT(system)},
     [O_MAX_TOKENS] = {"--max-tokens", "N", "no longer answer than that", AT(max_tokens)},
+    [O_LISTEN] = {"--listen", "HOST:PORT", "where to serve HTTP (else the configuration's gateway.listen)", AT(listen)},
+    [O_REDIS] = {"--redis", "URL", "the broker's Redis (else the configuration's redis.url)", AT(redis)},
     [O_TIMEOUT] = {"--timeout", "SPAN", "cancel it if there is no answer within 30s, 10m … (else 2m)", AT(timeout)},
 };
 
@@ -68,6 +70,9 @@ static const command_t commands[] = {
      .summary = "run a whole cluster on this machine, in the foreground",
      .examples = "  penstock up\n"
                  "  penstock up --data /srv/penstock --config /etc/penstock.yaml\n"},
+    {.name = "gateway", .operands = "", .run = pst_cli_gateway, .options = {O_LISTEN, O_REDIS},
+     .summary = "serve the HTTP APIs and the page beside a running broker (`up` starts one)",
+     .examples = "  penstock gateway --listen 0.0.0.0:7700 --broker tcp://10.0.0.1:7701 --redis redis://10.0.0.2:6379\n"},
     {.name = "try", .operands = "MODEL [PROMPT|-]", .operands_min = 1, .operands_max = 2, .run = pst_cli_try,
      .options = {O_SYSTEM, O_MAX_TOKENS, O_TIMEOUT, O_TENANT, O_JSON},
      .summary = "one request at once: the answer on stdout, its attempts, tokens and cost on stderr",

@@ -1,7 +1,7 @@
 /* up.c - `penstock up`: a whole cluster as children of one process in the foreground.
  *
- * Starts Redis (unless the configuration names one), the broker, a worker for each provider, each when the one before
- * answers; says so on stdout; then starts again whatever dies, until a signal.  Stops in the opposite order: workers
+ * Starts Redis (unless the configuration names one), the broker, a worker for each provider, the HTTP gateway, each when the
+ * one before answers; says so on stdout; then starts again whatever dies, until a signal.  Stops in the opposite order: workers
  * finish their calls, the broker stores what they say, Redis writes it down.  A second signal is impatient. */
 #include <errno.h>
 #include <netdb.h>
@@ -33,7 +33,7 @@ typedef struct up {
     int signals;              /* signalfd */
     unsigned stops;           /* SIGINT and SIGTERM so far */
     bool reload;              /* SIGHUP came */
-    pst_child_t redis, broker; /* argc 0: there is none */
+    pst_child_t redis, broker, gateway; /* argc 0: there is none */
     pst_child_t **worker;     /* one a provider, in no order */
     size_t workers;
 } up_t;
@@ -46,6 +46,8 @@ static pst_child_t *child_of(up_t *u, pid_t pid)
         return &u->redis;
     if (u->broker.pid == pid)
         return &u->broker;
+    if (u->gateway.pid == pid)
+        return &u->gateway;
     for (size_t i = 0; i < u->workers; i++) {
         if (u->worker[i]->pid == pid)
             return u->worker[i];
@@ -77,6 +79,7 @@ static pst_ns_t start_all_due(up_t *u, pst_ns_t now)
     pst_ns_t next = PST_NEVER;
     start_due(&u->redis, now, &next);
     start_due(&u->broker, now, &next);
+    start_due(&u->gateway, now, &next);
     for (size_t i = 0; i < u->workers; i++)
         start_due(u->worker[i], now, &next);
     return next;
@@ -158,17 +161,23 @@ static int make_broker(up_t *u)
     return EXIT_WELL;
 }
 
-/* Where to connect to what is bound to `address`: any interface is also this one. */
-static const char *reachable(const char *address, char *to, size_t room)
+static int make_gateway(up_t *u)
 {
-    static const char *const any[] = {"tcp://*:", "tcp://0.0.0.0:"};
-    for (size_t i = 0; i < PST_COUNT(any); i++) {
-        if (strncmp(address, any[i], strlen(any[i])) == 0) {
-            snprintf(to, room, "tcp://127.0.0.1:%s", address + strlen(any[i]));
-            return to;
-        }
+    char program[4096], address[256];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n <= 0)
+        return pst_cli_fail(EXIT_FAILED, "/proc is not mounted: it is needed to start the gateway");
+    program[n] = '\0';
+    pst_child_init(&u->gateway, "gateway", program);
+    pst_child_arg(&u->gateway, "gateway");
+    add_config(u, &u->gateway);
+    pst_child_arg(&u->gateway, "--broker");
+    pst_child_arg(&u->gateway, "%s", pst_cli_reachable(u->config->broker_clients, address, sizeof address));
+    if (u->redis.argc > 0) {
+        pst_child_arg(&u->gateway, "--redis");
+        pst_child_arg(&u->gateway, "unix://%s", u->redis_home.socket);
     }
-    return address;
+    return EXIT_WELL;
 }
 
 static pst_child_t *find_worker(const up_t *u, const char *provider)
@@ -191,7 +200,7 @@ static int add_worker(up_t *u, const char *provider)
     c->niceness = WORKER_NICENESS;
     add_config(u, c);
     pst_child_arg(c, "--broker");
-    pst_child_arg(c, "%s", reachable(u->config->broker_workers, address, sizeof address));
+    pst_child_arg(c, "%s", pst_cli_reachable(u->config->broker_workers, address, sizeof address));
     pst_child_arg(c, "--provider");
     pst_child_arg(c, "%s", provider);
     u->worker = pst_realloc(u->worker, (u->workers + 1) * sizeof(pst_child_t *));
@@ -280,8 +289,8 @@ static int check_address(up_t *u, const char *address, const char *key)
     pst_ns_t give_up = pst_ns_add(pst_clock_mono(), LEFTOVER_WAIT);
     while (in_use(address)) {
         if (u->stops || pst_clock_mono() >= give_up)
-            return pst_cli_fail(EXIT_FAILED, "%s is in use: stop what listens there (another penstock up?), or change "
-                                "broker.%s", address, key);
+            return pst_cli_fail(EXIT_FAILED, "%s is in use: stop what listens there (another penstock up?), or change %s",
+                                address, key);
         turn(u, pst_ns_add(pst_clock_mono(), ASK_EVERY));
     }
     return EXIT_WELL;
@@ -300,13 +309,13 @@ static int start_broker(up_t *u)
 {
     int code = make_broker(u);
     if (!code)
-        code = check_address(u, u->config->broker_clients, "clients");
+        code = check_address(u, u->config->broker_clients, "broker.clients");
     if (!code)
-        code = check_address(u, u->config->broker_workers, "workers");
+        code = check_address(u, u->config->broker_workers, "broker.workers");
     if (code)
         return code;
     char address[256];
-    const char *reach = reachable(u->config->broker_clients, address, sizeof address);
+    const char *reach = pst_cli_reachable(u->config->broker_clients, address, sizeof address);
     pst_child_start(&u->broker, pst_clock_mono());
     while (!u->stops) {
         bool answers = broker_answers(reach);
@@ -315,6 +324,46 @@ static int start_broker(up_t *u)
             return died(&u->broker, "its message above");
         if (answers)
             return EXIT_WELL;
+    }
+    return EXIT_WELL;
+}
+
+/* Whether something takes connections at HOST:PORT. */
+static bool takes_connections(const char *listen)
+{
+    char host[128];
+    const char *colon = strrchr(listen, ':');
+    bool bracketed = listen[0] == '[' && colon && colon[-1] == ']';
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *a = NULL;
+    if (!colon)
+        return false;
+    snprintf(host, sizeof host, "%.*s", (int)(colon - listen - 2 * bracketed), listen + bracketed);
+    if (getaddrinfo(host, colon + 1, &hints, &a) != 0)
+        return false;
+    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool yes = fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0;
+    if (fd >= 0)
+        close(fd);
+    freeaddrinfo(a);
+    return yes;
+}
+
+/* A port that is taken ends the gateway at once: it says so itself. */
+static int start_gateway(up_t *u)
+{
+    const char *listen = u->config->gateway_listen;
+    int code = *listen ? make_gateway(u) : EXIT_WELL;
+    if (code || !*listen)
+        return code;
+    char address[300];
+    snprintf(address, sizeof address, "tcp://%s", listen);
+    if ((code = check_address(u, address, "gateway.listen")))
+        return code;
+    pst_child_start(&u->gateway, pst_clock_mono());
+    while (!u->stops && !takes_connections(listen)) {
+        turn(u, pst_ns_add(pst_clock_mono(), ASK_EVERY));
+        if (failed_to_start(&u->gateway))
+            return died(&u->gateway, "its message above");
     }
     return EXIT_WELL;
 }
@@ -337,10 +386,15 @@ static int start(up_t *u)
         code = start_broker(u);
     if (!code && !u->stops)
         code = start_workers(u);
+    if (!code && !u->stops)
+        code = start_gateway(u);
     if (code || u->stops)
         return code;
     char address[256];
-    printf("penstock ready broker=%s\n", reachable(u->config->broker_clients, address, sizeof address));
+    printf("penstock ready");
+    if (*u->config->gateway_listen)
+        printf(" http=http://%s", u->config->gateway_listen);
+    printf(" broker=%s\n", pst_cli_reachable(u->config->broker_clients, address, sizeof address));
     return pst_cli_end_stdout();
 }
 
@@ -369,6 +423,7 @@ static void reload(up_t *u)
     for (size_t i = 0; i < u->workers; i++)
         tell(u->worker[i]);
     tell(&u->broker);
+    tell(&u->gateway);
     (void)add_workers(u);
     pst_log(PST_LOG_INFO, "config.reloaded", "providers=%u", config->providers_n);
 }
@@ -426,6 +481,7 @@ static void stop(up_t *u)
 {
     u->broker.wanted = u->redis.wanted = false;
     u->broker.start_at = u->redis.start_at = PST_NEVER;
+    stop_child(u, &u->gateway, 1);
     stop_workers(u);
     stop_child(u, &u->broker, 1);
     stop_child(u, &u->redis, 2);
@@ -438,6 +494,7 @@ static void release(up_t *u)
         free(u->worker[i]);
     }
     free(u->worker);
+    pst_child_release(&u->gateway);
     pst_child_release(&u->broker);
     pst_child_release(&u->redis);
     pst_private_redis_close(&u->redis_home);
@@ -449,7 +506,7 @@ static void release(up_t *u)
 int pst_cli_up(const pst_cli_args_t *a)
 {
     up_t u = {.args = a, .signals = -1, .redis_home = {.up_lock = -1, .redis_lock = -1}};
-    u.redis.start_at = u.broker.start_at = PST_NEVER;
+    u.redis.start_at = u.broker.start_at = u.gateway.start_at = PST_NEVER;
     pst_log_init("up");
     int code = pst_cli_config(a, &u.config);
     if (code)

@@ -1,5 +1,6 @@
 /* batch.c - batches as their summaries: asked for, listed, cancelled, deleted, and written as JSON. */
 #include "base/json.h"
+#include "lib/batch.h"
 #include "lib/client.h"
 #include "lib/text.h"
 
@@ -97,8 +98,7 @@ static void put_numbers(const pst_batch_info_t *i, pst_batch_t *b)
     pst_id_text(&i->batch, b->id);
 }
 
-/* A copy with memory of its own. */
-static pst_err_t copy_info(const pst_batch_info_t *i, pst_batch_t *ret)
+pst_err_t pst_batch_copy(const pst_batch_info_t *i, pst_batch_t *ret)
 {
     pst_batch_t b;
     put_numbers(i, &b);
@@ -142,7 +142,7 @@ pst_err_t pst_batch_get(pst_client_t *c, const pst_id_t *batch, pst_batch_t *ret
     if (e)
         return e;
     const pst_msg_t *m = pst_reply_msg(r);
-    e = m->type == PST_MSG_BATCH ? copy_info(&m->u.batch.info, ret) : pst_client_no_answer(c);
+    e = m->type == PST_MSG_BATCH ? pst_batch_copy(&m->u.batch.info, ret) : pst_client_no_answer(c);
     pst_reply_destroy(&r);
     return e;
 }
@@ -154,7 +154,7 @@ static pst_err_t copy_list(const pst_msg_batches_t *m, pst_batch_list_t *ret)
         return PST_E_NOMEM;
     pst_err_t e = PST_OK;
     while (!e && l.n < m->infos_n) {
-        e = copy_info(&m->infos[l.n], &l.v[l.n]);
+        e = pst_batch_copy(&m->infos[l.n], &l.v[l.n]);
         l.n += e == PST_OK;
     }
     if (e)
@@ -224,12 +224,16 @@ static void put_end(pst_buf_t *b, const pst_batch_t *x, const char *key, const c
     put_time(b, key, x->ended && strcmp(x->status, status) == 0 ? x->ended_ms : 0);
 }
 
-static void put_window(pst_buf_t *b, uint64_t s)
+static void put_window(pst_buf_t *b, uint64_t s, const char *asked)
 {
     static const struct {
         uint64_t s;
         char unit;
     } units[] = {{3600, 'h'}, {60, 'm'}, {1, 's'}};
+    if (asked) {
+        pst_member_str(b, "completion_window", asked);
+        return;
+    }
     pst_json_put_key(b, "completion_window");
     if (s == 0) {
         pst_buf_puts(b, "null");
@@ -241,12 +245,18 @@ static void put_window(pst_buf_t *b, uint64_t s)
     pst_buf_printf(b, "\"%llu%c\"", (unsigned long long)(s / units[i].s), units[i].unit);
 }
 
-/* Results can be read from the start of the batch on. */
-static void put_output_file(pst_buf_t *b, const pst_batch_t *x)
+/* Results can be read from the start of the batch on; at its end only a file that has something in it is named. */
+static void put_files(pst_buf_t *b, const pst_batch_t *x)
 {
+    const char *digits = x->id + sizeof "batch_" - 1;
     pst_json_put_key(b, "output_file_id");
-    if (x->accepted_ms)
-        pst_buf_printf(b, "\"file-output-%s\"", x->id + sizeof "batch_" - 1);
+    if (x->accepted_ms && (!x->ended || x->completed > 0))
+        pst_buf_printf(b, "\"file-output-%s\"", digits);
+    else
+        pst_buf_puts(b, "null");
+    pst_json_put_key(b, "error_file_id");
+    if (x->failed + x->expired + x->cancelled > 0)
+        pst_buf_printf(b, "\"file-errors-%s\"", digits);
     else
         pst_buf_puts(b, "null");
 }
@@ -302,40 +312,45 @@ static void put_parked_json(pst_buf_t *b, const pst_batch_t *x)
     pst_buf_putc(b, ']');
 }
 
+void pst_batch_put_json(pst_buf_t *b, const pst_batch_t *x, const pst_batch_made_t *made)
+{
+    pst_buf_putc(b, '{');
+    pst_member_str(b, "id", x->id);
+    pst_member_str(b, "object", "batch");
+    pst_member_str(b, "endpoint", made->endpoint ? made->endpoint : pst_url_text(PST_URL_CHAT));
+    pst_json_put_key(b, "errors");
+    pst_buf_puts(b, made->errors ? made->errors : "null");
+    pst_member_str(b, "input_file_id", made->input_file_id);
+    put_window(b, x->window_s, made->completion_window);
+    pst_member_str(b, "status", x->status);
+    put_files(b, x);
+    put_time(b, "created_at", x->created_ms);
+    put_time(b, "in_progress_at", x->accepted_ms);
+    put_time(b, "expires_at", x->expires_ms);
+    put_time(b, "finalizing_at", x->ended && x->accepted_ms ? x->ended_ms : 0);
+    put_end(b, x, "completed_at", "completed");
+    put_end(b, x, "failed_at", "failed");
+    put_end(b, x, "expired_at", "expired");
+    put_time(b, "cancelling_at", x->cancelling_ms);
+    put_end(b, x, "cancelled_at", "cancelled");
+    put_counts(b, x);
+    put_usage(b, x);
+    put_metadata(b, x);
+    pst_member_str(b, "name", x->name && *x->name ? x->name : NULL);
+    if (x->tenant && *x->tenant)
+        pst_member_str(b, "tenant", x->tenant);
+    pst_member_str(b, "priority", x->priority);
+    if (x->max_cost_usd > 0)
+        pst_member_usd(b, "max_cost_usd", x->max_cost_usd);
+    put_parked_json(b, x);
+    pst_buf_putc(b, '}');
+}
+
 pst_err_t pst_batch_json(const pst_batch_t *x, char **ret)
 {
     pst_buf_t b;
     pst_buf_init(&b, 0);
-    pst_buf_putc(&b, '{');
-    pst_member_str(&b, "id", x->id);
-    pst_member_str(&b, "object", "batch");
-    pst_member_str(&b, "endpoint", pst_url_text(PST_URL_CHAT));
-    pst_member_str(&b, "errors", NULL);
-    pst_member_str(&b, "input_file_id", NULL);
-    put_window(&b, x->window_s);
-    pst_member_str(&b, "status", x->status);
-    put_output_file(&b, x);
-    pst_member_str(&b, "error_file_id", NULL);
-    put_time(&b, "created_at", x->created_ms);
-    put_time(&b, "in_progress_at", x->accepted_ms);
-    put_time(&b, "expires_at", x->expires_ms);
-    put_time(&b, "finalizing_at", 0);
-    put_end(&b, x, "completed_at", "completed");
-    put_end(&b, x, "failed_at", "failed");
-    put_end(&b, x, "expired_at", "expired");
-    put_time(&b, "cancelling_at", x->cancelling_ms);
-    put_end(&b, x, "cancelled_at", "cancelled");
-    put_counts(&b, x);
-    put_usage(&b, x);
-    put_metadata(&b, x);
-    pst_member_str(&b, "name", *x->name ? x->name : NULL);
-    if (*x->tenant)
-        pst_member_str(&b, "tenant", x->tenant);
-    pst_member_str(&b, "priority", x->priority);
-    if (x->max_cost_usd > 0)
-        pst_member_usd(&b, "max_cost_usd", x->max_cost_usd);
-    put_parked_json(&b, x);
-    pst_buf_putc(&b, '}');
+    pst_batch_put_json(&b, x, &(pst_batch_made_t){0});
     return pst_text_give(&b, ret);
 }
 

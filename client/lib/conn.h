@@ -1,29 +1,22 @@
-/* conn.h - one client's session with a broker, over a DEALER socket.
+/* conn.h - what one client asks a broker, and what it uploads, over a session (session.h).
  *
  * Blocking: the library has no thread of its own, so PINGs are sent, replies read and sessions begun anew only while
  * a call waits.  Every request stays here until it is answered.  When the session is lost (the broker says so, is
- * silent for lost_ms, or a message is missing) a new one is begun on a new socket and all unanswered requests are
- * sent again, in order: every request can be repeated.  A broker that is silent for the time-out ends the call with
- * PST_E_UNREACHABLE.
+ * silent for lost_ms, or a message is missing) all unanswered requests are sent again in the next one, in order: every
+ * request can be repeated.  A broker that is silent for the time-out ends the call with PST_E_UNREACHABLE.
  *
  * Two kinds of requests.  pst_conn_ask: one question, its answer.  pst_conn_upload: OPEN, PACK, COMMIT are sent
  * without waiting, as far as the broker's credit goes; their DONEs count in the order of sending, because a PACK
  * after an OPEN that was put off fails for no fault of its own.  If the first unanswered one is put off (class
  * RETRY), everything from it on is sent again after a pause.
  *
- * Owns the ZeroMQ context, socket and frames; the frames are shared with ZeroMQ's I/O thread, not copied. */
+ * Owns the session and the frames of what is unanswered; they are shared with ZeroMQ's I/O thread, not copied. */
 #ifndef PST_CONN_H
 #define PST_CONN_H
 
-#include "base/arena.h"
-#include "wire/msg.h"
+#include "lib/session.h"
 
 typedef struct pst_conn pst_conn_t;
-
-/* An answer, decoded; its views are valid until pst_reply_destroy. */
-typedef struct pst_reply pst_reply_t;
-const pst_msg_t *pst_reply_msg(const pst_reply_t *r);
-void pst_reply_destroy(pst_reply_t **r);
 
 /* Errors of the connection's calls have their words in *words, which must outlive it. */
 PST_MUSTCHECK pst_err_t pst_conn_new(const char *address, uint32_t timeout_ms, pst_errbuf_t *words, pst_conn_t **ret);

@@ -161,7 +161,8 @@ static pst_err_t read_body(pst_line_reader_t *r, uint32_t t, pst_line_job_t *ret
 {
     pst_body_t body;
     pst_body_scan(&body, &r->json, t, &r->arena, &r->memory);
-    if (pst_json_is(&r->json, body.at[PST_BODY_STREAM], PST_JSON_TRUE))
+    ret->stream = pst_json_is(&r->json, body.at[PST_BODY_STREAM], PST_JSON_TRUE);
+    if (ret->stream && !r->streams)
         return fault(f, PST_CAUSE_LINE_STREAM, "Streaming is not supported in a batch: leave out body.stream.");
     uint32_t params = pst_body_params(&body);
     ret->input_tokens = pst_body_input_tokens(&body, &params);

@@ -19,6 +19,7 @@ typedef struct pst_line_job {
     uint32_t input_tokens;       /* estimate */
     uint32_t output_tokens;      /* 0: not given */
     uint64_t prefix;
+    bool stream;                 /* it asks for its answer in pieces */
 } pst_line_job_t;
 
 /* Why a line is refused. */
@@ -38,6 +39,7 @@ typedef struct pst_line_reader {
     pst_body_memory_t memory;
     pst_view_t model;            /* for lines that name none; empty: none.  Borrowed */
     uint32_t prefix_min, prefix_max; /* bytes, as pst_body_prefix takes them; from limits.h unless changed */
+    bool streams;                /* bodies may ask for that: they are calls, not a batch */
 } pst_line_reader_t;
 
 void pst_line_reader_init(pst_line_reader_t *r, pst_view_t model);

@@ -140,6 +140,34 @@ static pst_err_t open_by_key(pst_submit_t *s, bool *ret_known)
     return e;
 }
 
+static pst_err_t drop_leftover(pst_submit_t *s)
+{
+    pst_msg_t m = {.type = PST_MSG_ABORT};
+    m.u.batch_req.batch = s->batch;
+    pst_reply_t *r = NULL;
+    pst_err_t e = pst_conn_ask(s->client->conn, &m, &r);
+    pst_reply_destroy(&r);
+    return e == PST_E_NOT_FOUND ? PST_OK : e;
+}
+
+/* An id that is not new: the broker may hold a part of the batch, or all of it. */
+static pst_err_t look_for_earlier(pst_submit_t *s, bool *ret_known)
+{
+    pst_msg_t m = {.type = PST_MSG_STATUS};
+    m.u.batch_req.batch = s->batch;
+    pst_reply_t *r = NULL;
+    pst_err_t e = pst_conn_ask(s->client->conn, &m, &r);
+    if (e)
+        return e == PST_E_NOT_FOUND ? PST_OK : e;
+    const pst_msg_t *in = pst_reply_msg(r);
+    if (in->type != PST_MSG_BATCH)
+        e = pst_client_no_answer(s->client);
+    else
+        s->known = *ret_known = in->u.batch.info.accepted_ms > 0;
+    pst_reply_destroy(&r);
+    return e || s->known ? e : drop_leftover(s);
+}
+
 static pst_err_t send_open(pst_submit_t *s)
 {
     if (s->open)
@@ -180,7 +208,10 @@ pst_err_t pst_submit_begin(pst_client_t *c, const pst_submit_opts_t *o, pst_subm
     c->submitting = true;
     *ret_known = false;
     bool ok = copy_opts(s, o);
-    choose_id(s);
+    if (o->batch)
+        s->batch = *o->batch;
+    else
+        choose_id(s);
     pst_buf_init(&s->partial, c->line_bytes_max + LINE_EXTRA);
     pst_line_reader_init(&s->reader, pst_view_str(s->model));
     s->reader.prefix_min = c->prefix_bytes_min;
@@ -188,7 +219,9 @@ pst_err_t pst_submit_begin(pst_client_t *c, const pst_submit_opts_t *o, pst_subm
     pst_dedupe_init(&s->ids, pst_random_u64());
     if (!ok || pst_packer_new(send_pack, s, &s->packer) != PST_OK)
         e = pst_errf(&c->words, PST_E_NOMEM, "out of memory");
-    else if (s->key && *s->key)
+    else if (o->batch)
+        e = look_for_earlier(s, ret_known);
+    if (!e && !s->known && s->key && *s->key)
         e = open_by_key(s, ret_known);
     if (e) {
         s->open = false;

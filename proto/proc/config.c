@@ -13,6 +13,7 @@
 #include "proc/config_value.h"
 
 #define PROVIDER_TIMEOUT (600 * PST_SEC)
+#define PROVIDER_IDLE_TIMEOUT (300 * PST_SEC)
 #define LINE_BYTES_DEFAULT (32u << 20)
 
 /* What pst_config_load gives out is the first member. */
@@ -223,7 +224,8 @@ static void read_provider(merge_t *m, const pst_yaml_t *name, pst_config_provide
     const pst_config_provider_t *known =
         list == m->known ? NULL : provider_default(m, name->text, entry);
     pst_config_provider_t *p = &list[*n];
-    *p = known ? *known : (pst_config_provider_t){.timeout = PROVIDER_TIMEOUT};
+    *p = known ? *known : (pst_config_provider_t){.timeout = PROVIDER_TIMEOUT,
+                                                          .idle_timeout = PROVIDER_IDLE_TIMEOUT};
     p->name = pst_reader_keep(r, name->text);
     p->line = list == m->known ? 0 : name->line;
     size_t top = pst_reader_enter(r, pst_view_str("providers"));

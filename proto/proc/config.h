@@ -59,6 +59,8 @@ typedef struct pst_config_provider {
     const char *data_policy; /* NULL or "deny" where the provider trains on nothing */
     pst_limits_t limits;   /* the whole account */
     pst_ns_t timeout;      /* a whole call */
+    pst_ns_t idle_timeout; /* between two pieces of an answer that has begun */
+    bool compressed_answers; /* are asked for */
     pst_ns_t echo_delay;   /* api echo: how long an answer takes */
     uint32_t echo_bytes;   /* api echo: answer text padded to so many bytes; 0: as long as the prompt */
     uint32_t flags;        /* PST_EP_… of worker/provider.h, from `options: [..]` by name */

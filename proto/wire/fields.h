@@ -8,7 +8,8 @@
 #define PST_ENVELOPE_FIELDS 5
 #define PST_REF_FIELDS 5
 #define PST_POOL_FIELDS 2
-#define PST_TASK_GROUP_FIELDS 11 /* at least; priority came later */
+#define PST_TASK_GROUP_FIELDS 11 /* at least; priority, then live came later */
+#define PST_PIECE_FIELDS 3
 #define PST_OUTCOME_GROUP_FIELDS 5 /* at least; limits came later */
 #define PST_LIMIT_REPORT_FIELDS 5
 #define PST_OUTCOME_FIELDS 20
@@ -26,7 +27,8 @@ static inline int pst_msg_fields(unsigned type)
         [PST_MSG_BATCH] = 1 + 2,    [PST_MSG_BATCHES] = 1 + 3,  [PST_MSG_RESULTS] = 1 + 5,
         [PST_MSG_JOB] = 1 + 6,      [PST_MSG_CLUSTER] = 1 + 2,  [PST_MSG_CAPACITY] = 1 + 1,
         [PST_MSG_OUTCOMES] = 1 + 2, [PST_MSG_TASKS] = 1 + 1,    [PST_MSG_REVOKE] = 1 + 1,
-        [PST_MSG_ACK] = 1 + 1,
+        [PST_MSG_ACK] = 1 + 1,      [PST_MSG_CALL] = 1 + 9,     [PST_MSG_PIECE] = 1 + 3,
+        [PST_MSG_PIECES] = 1 + 1,
     };
     return type < PST_COUNT(fields) ? fields[type] - 1 : -1;
 }

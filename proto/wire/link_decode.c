@@ -6,19 +6,23 @@
 /* An id takes 18 bytes, not the one that any field takes at least. */
 #define ID_MORE 17
 
+static void read_ref(pst_in_t *c, pst_task_ref_t *ref)
+{
+    uint32_t extra = pst_in_open(c, PST_REF_FIELDS);
+    ref->batch = pst_in_id(c);
+    ref->segment = pst_in_u32(c);
+    ref->pack = pst_in_u32(c);
+    ref->slot = (uint16_t)pst_in_uint(c, PST_PACK_JOBS_MAX - 1);
+    ref->dispatch = pst_in_u16(c);
+    pst_in_close(c, extra);
+}
+
 static pst_task_ref_t *read_refs(pst_in_t *c, pst_arena_t *a, uint32_t *ret_n)
 {
     pst_task_ref_t *v = pst_in_list(c, a, PST_RUNNING_MAX, ID_MORE + 1 + PST_REF_FIELDS, sizeof *v,
                                     ret_n);
-    for (uint32_t i = 0; i < *ret_n; i++) {
-        uint32_t extra = pst_in_open(c, PST_REF_FIELDS);
-        v[i].batch = pst_in_id(c);
-        v[i].segment = pst_in_u32(c);
-        v[i].pack = pst_in_u32(c);
-        v[i].slot = (uint16_t)pst_in_uint(c, PST_PACK_JOBS_MAX - 1);
-        v[i].dispatch = pst_in_u16(c);
-        pst_in_close(c, extra);
-    }
+    for (uint32_t i = 0; i < *ret_n; i++)
+        read_ref(c, &v[i]);
     pst_in_close(c, 0);
     return v;
 }
@@ -140,6 +144,20 @@ static void read_outcomes(pst_in_t *c, pst_arena_t *a, pst_msg_outcomes_t *m)
         pst_in_fail(c, PST_E_TOO_LARGE);
 }
 
+static void read_pieces(pst_in_t *c, pst_arena_t *a, pst_msg_pieces_t *m)
+{
+    m->pieces = pst_in_list(c, a, PST_PIECES_MAX, ID_MORE + 1 + PST_REF_FIELDS + PST_PIECE_FIELDS,
+                            sizeof *m->pieces, &m->pieces_n);
+    for (uint32_t i = 0; i < m->pieces_n; i++) {
+        uint32_t extra = pst_in_open(c, PST_PIECE_FIELDS);
+        read_ref(c, &m->pieces[i].task);
+        m->pieces[i].number = pst_in_u32(c);
+        m->pieces[i].bytes = pst_in_bin(c, PST_PIECE_BYTES_MAX);
+        pst_in_close(c, extra);
+    }
+    pst_in_close(c, 0);
+}
+
 static void read_slots(pst_in_t *c, pst_arena_t *a, pst_task_group_t *g)
 {
     g->slots = pst_in_list(c, a, PST_PACK_JOBS_MAX, 3, sizeof *g->slots, &g->slots_n);
@@ -167,8 +185,13 @@ static void read_task_group(pst_in_t *c, pst_arena_t *a, pst_task_group_t *g)
     g->flags = pst_in_u32(c);
     read_slots(c, a, g);
     g->priority = PST_PRIORITY_NORMAL;
+    g->live = 0;
     if (extra > 0) {
         g->priority = pst_in_u8(c, PST_PRIORITY_COUNT - 1);
+        extra--;
+    }
+    if (extra > 0) {
+        g->live = pst_in_u8(c, UINT8_MAX);
         extra--;
     }
     pst_in_close(c, extra);
@@ -194,6 +217,8 @@ bool pst_link_decode(pst_in_t *c, pst_arena_t *a, pst_msg_t *m)
         read_outcomes(c, a, &m->u.outcomes);
     else if (m->type == PST_MSG_TASKS)
         read_tasks(c, a, &m->u.tasks);
+    else if (m->type == PST_MSG_PIECES)
+        read_pieces(c, a, &m->u.pieces);
     else if (m->type == PST_MSG_CAPACITY)
         m->u.capacity.pools = read_pools(c, a, &m->u.capacity.pools_n);
     else if (m->type == PST_MSG_REVOKE)

@@ -34,14 +34,17 @@
     X(CANCEL, 25)   /* C    stop what has not been sent          -> DONE */                        \
     X(DELETE, 26)   /* C    forget an ended batch                -> DONE */                        \
     X(TOP, 27)      /* C    how does the whole cluster stand?    -> CLUSTER */                     \
+    X(CALL, 28)     /* C    one job, at once, and nothing stored -> JOB | DONE(err) */             \
     X(DONE, 48)     /* B */                                                                        \
     X(BATCH, 49)    /* B */                                                                        \
     X(BATCHES, 50)  /* B */                                                                        \
     X(RESULTS, 51)  /* B */                                                                        \
     X(JOB, 52)      /* B */                                                                        \
     X(CLUSTER, 53)  /* B */                                                                        \
+    X(PIECE, 54)    /* B    part of a CALL's answer, before its JOB */                             \
     X(CAPACITY, 80) /* W    what I can take now */                                                 \
     X(OUTCOMES, 81) /* W    what became of tasks                 -> ACK */                         \
+    X(PIECES, 82)   /* W    parts of answers that are being made */                                \
     X(TASKS, 96)    /* V    jobs to run */                                                         \
     X(REVOKE, 97)   /* V    stop these, their outcome is not wanted */                             \
     X(ACK, 98)      /* V    outcomes up to this number are safe */
@@ -274,6 +277,19 @@ typedef struct pst_msg_get {
     pst_view_t custom_id;
 } pst_msg_get_t;
 
+/* One pack of exactly one job, that runs at once and is kept in the broker's memory alone. */
+typedef struct pst_msg_call {
+    uint32_t req;
+    pst_id_t batch;              /* chosen by the client, for CANCEL */
+    pst_view_t tenant;           /* empty: nobody's */
+    uint8_t priority;            /* pst_priority_t */
+    uint64_t max_cost_nano;      /* 0: no budget */
+    uint64_t window_ms;          /* 0: none; ends as expired then */
+    bool stream;                 /* PIECEs are wanted */
+    pst_view_t headers;
+    pst_view_t bodies;
+} pst_msg_call_t;
+
 typedef struct pst_msg_done {
     uint32_t req;
     uint16_t err;                /* pst_err_t */
@@ -374,6 +390,12 @@ typedef struct pst_msg_job {
     pst_view_t pack;             /* ENDED: the result pack that holds it */
 } pst_msg_job_t;
 
+typedef struct pst_msg_piece {   /* of the answer to the CALL `req` */
+    uint32_t req;
+    uint32_t number;             /* from 0, without gaps */
+    pst_view_t bytes;            /* whole lines, each one chunk object of OpenAI's streams as JSON */
+} pst_msg_piece_t;
+
 /* Where a limit is known from. */
 typedef enum pst_limit_source {
     PST_LIMIT_CONFIGURED = 0,
@@ -448,6 +470,10 @@ typedef struct pst_task_slot {
     uint16_t dispatch;
 } pst_task_slot_t;
 
+/* What is different about a task whose client waits for it (pst_task_group_t.live). */
+#define PST_LIVE_STREAM 1u           /* ask the provider for a stream, send PIECES */
+#define PST_LIVE_UNSTORED 2u         /* nothing of it is stored anywhere */
+
 typedef struct pst_task_group { /* jobs of one pack for one endpoint */
     pst_id_t batch;
     uint32_t segment, pack;
@@ -460,6 +486,7 @@ typedef struct pst_task_group { /* jobs of one pack for one endpoint */
     pst_task_slot_t *slots;
     uint32_t slots_n;
     uint8_t priority;            /* pst_priority_t of the batch: whose calls are made first; a later field, else NORMAL */
+    uint8_t live;                /* PST_LIVE_…; a later field, else 0 */
 } pst_task_group_t;
 
 typedef struct pst_msg_tasks {
@@ -516,6 +543,17 @@ typedef struct pst_msg_outcomes {
     uint32_t groups_n;
 } pst_msg_outcomes_t;
 
+typedef struct pst_piece {
+    pst_task_ref_t task;
+    uint32_t number;             /* from 0, without gaps, of each task */
+    pst_view_t bytes;            /* as pst_msg_piece_t's */
+} pst_piece_t;
+
+typedef struct pst_msg_pieces {
+    pst_piece_t *pieces;
+    uint32_t pieces_n;
+} pst_msg_pieces_t;
+
 typedef struct pst_msg_ack {
     uint64_t number;             /* this OUTCOMES is safe: forget it (not cumulative) */
 } pst_msg_ack_t;
@@ -538,15 +576,18 @@ typedef struct pst_msg {
         pst_msg_list_t list;
         pst_msg_fetch_t fetch;
         pst_msg_get_t get;
+        pst_msg_call_t call;
         pst_msg_done_t done;
         pst_msg_batch_t batch;
         pst_msg_batches_t batches;
         pst_msg_results_t results;
         pst_msg_job_t job;
+        pst_msg_piece_t piece;
         pst_msg_top_t top;
         pst_msg_cluster_t cluster;
         pst_msg_capacity_t capacity;
         pst_msg_outcomes_t outcomes;
+        pst_msg_pieces_t pieces;
         pst_msg_tasks_t tasks;
         pst_msg_revoke_t revoke;
         pst_msg_ack_t ack;

@@ -175,6 +175,9 @@ static void read_fields(pst_fields_t *f, pst_arena_t *a, pst_msg_t *m)
     case PST_MSG_HELLO:
     case PST_MSG_CAPACITY:
     case PST_MSG_OUTCOMES:
+    case PST_MSG_PIECES:
+    case PST_MSG_CALL:
+    case PST_MSG_PIECE:
     case PST_MSG_TASKS:
     case PST_MSG_REVOKE:
     case PST_MSG_CLUSTER: PST_ASSERT(!"read by the cursor");
@@ -192,13 +195,40 @@ static pst_err_t decode_tree(pst_view_t frame, pst_arena_t *a, pst_msg_t *m)
     return t.err;
 }
 
-/* Long lists; false, and nothing read, for messages without any. */
+static void read_call(pst_in_t *c, pst_msg_call_t *m)
+{
+    m->req = pst_in_u32(c);
+    m->batch = pst_in_id(c);
+    m->tenant = pst_in_str(c, PST_NAME_BYTES_MAX);
+    m->priority = pst_in_u8(c, PST_PRIORITY_COUNT - 1);
+    m->max_cost_nano = pst_in_uint(c, UINT64_MAX);
+    m->window_ms = pst_in_uint(c, UINT64_MAX);
+    m->stream = pst_in_bool(c);
+    m->headers = pst_in_bin(c, PST_HEADERS_BYTES_MAX);
+    m->bodies = pst_in_bin(c, PST_FRAME_BYTES_MAX);
+}
+
+static void read_piece(pst_in_t *c, pst_msg_piece_t *m)
+{
+    m->req = pst_in_u32(c);
+    m->number = pst_in_u32(c);
+    m->bytes = pst_in_bin(c, PST_PIECE_BYTES_MAX);
+}
+
+/* Long lists, and what comes one a call, many thousand times a second; false, and nothing read, for
+ * the others. */
 static bool decode_by_cursor(pst_in_t *c, pst_arena_t *a, pst_msg_t *m)
 {
-    if (m->type != PST_MSG_CLUSTER)
+    if (m->type == PST_MSG_CALL) {
+        read_call(c, &m->u.call);
+    } else if (m->type == PST_MSG_PIECE) {
+        read_piece(c, &m->u.piece);
+    } else if (m->type == PST_MSG_CLUSTER) {
+        m->u.cluster.req = pst_in_u32(c);
+        pst_in_cluster(c, a, &m->u.cluster.cluster);
+    } else {
         return pst_link_decode(c, a, m);
-    m->u.cluster.req = pst_in_u32(c);
-    pst_in_cluster(c, a, &m->u.cluster.cluster);
+    }
     return true;
 }
 

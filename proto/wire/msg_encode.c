@@ -9,18 +9,22 @@ static void put_cursor(msgpack_packer *k, const pst_cursor_t *c)
     pst_put_uint(k, c->pack);
 }
 
+static void put_ref(msgpack_packer *k, const pst_task_ref_t *ref)
+{
+    pst_put_array(k, PST_REF_FIELDS);
+    pst_put_id(k, &ref->batch);
+    pst_put_uint(k, ref->segment);
+    pst_put_uint(k, ref->pack);
+    pst_put_uint(k, ref->slot);
+    pst_put_uint(k, ref->dispatch);
+}
+
 static void put_refs(msgpack_packer *k, const pst_task_ref_t *refs, uint32_t n)
 {
     if (!pst_put_list(k, n, PST_RUNNING_MAX))
         return;
-    for (uint32_t i = 0; i < n; i++) {
-        pst_put_array(k, PST_REF_FIELDS);
-        pst_put_id(k, &refs[i].batch);
-        pst_put_uint(k, refs[i].segment);
-        pst_put_uint(k, refs[i].pack);
-        pst_put_uint(k, refs[i].slot);
-        pst_put_uint(k, refs[i].dispatch);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        put_ref(k, &refs[i]);
 }
 
 static void put_pools(msgpack_packer *k, const pst_pool_capacity_t *pools, uint32_t n)
@@ -126,6 +130,19 @@ static void put_get(msgpack_packer *k, const pst_msg_get_t *m)
     pst_put_str(k, m->custom_id, PST_CUSTOM_ID_BYTES_MAX);
 }
 
+static void put_call(msgpack_packer *k, const pst_msg_call_t *m)
+{
+    pst_put_uint(k, m->req);
+    pst_put_id(k, &m->batch);
+    pst_put_str(k, m->tenant, PST_NAME_BYTES_MAX);
+    pst_put_uint(k, m->priority);
+    pst_put_uint(k, m->max_cost_nano);
+    pst_put_uint(k, m->window_ms);
+    pst_put_bool(k, m->stream);
+    pst_put_bin(k, m->headers, PST_HEADERS_BYTES_MAX);
+    pst_put_bin(k, m->bodies, PST_FRAME_BYTES_MAX);
+}
+
 static void put_done(msgpack_packer *k, const pst_msg_done_t *m)
 {
     pst_put_uint(k, m->req);
@@ -165,6 +182,13 @@ static void put_job(msgpack_packer *k, const pst_msg_job_t *m)
     pst_put_uint(k, m->attempts);
     pst_put_uint(k, m->due_wall_ms);
     pst_put_bin(k, m->pack, PST_FRAME_BYTES_MAX);
+}
+
+static void put_piece(msgpack_packer *k, const pst_msg_piece_t *m)
+{
+    pst_put_uint(k, m->req);
+    pst_put_uint(k, m->number);
+    pst_put_bin(k, m->bytes, PST_PIECE_BYTES_MAX);
 }
 
 static void put_outcome(msgpack_packer *k, const pst_outcome_t *o)
@@ -236,9 +260,21 @@ static void put_outcomes(msgpack_packer *k, const pst_msg_outcomes_t *m)
     pst_put_limit(k, outcomes, PST_OUTCOMES_MAX);
 }
 
+static void put_pieces(msgpack_packer *k, const pst_msg_pieces_t *m)
+{
+    if (!pst_put_list(k, m->pieces_n, PST_PIECES_MAX))
+        return;
+    for (uint32_t i = 0; i < m->pieces_n; i++) {
+        pst_put_array(k, PST_PIECE_FIELDS);
+        put_ref(k, &m->pieces[i].task);
+        pst_put_uint(k, m->pieces[i].number);
+        pst_put_bin(k, m->pieces[i].bytes, PST_PIECE_BYTES_MAX);
+    }
+}
+
 static void put_task_group(msgpack_packer *k, const pst_task_group_t *g)
 {
-    pst_put_array(k, PST_TASK_GROUP_FIELDS + 1);
+    pst_put_array(k, PST_TASK_GROUP_FIELDS + 2);
     pst_put_id(k, &g->batch);
     pst_put_uint(k, g->segment);
     pst_put_uint(k, g->pack);
@@ -257,6 +293,7 @@ static void put_task_group(msgpack_packer *k, const pst_task_group_t *g)
         pst_put_uint(k, g->slots[i].dispatch);
     }
     pst_put_uint(k, g->priority);
+    pst_put_uint(k, g->live);
 }
 
 static void put_tasks(msgpack_packer *k, const pst_msg_tasks_t *m)
@@ -290,6 +327,7 @@ static void put_fields(msgpack_packer *k, const pst_msg_t *m)
     case PST_MSG_LIST: put_list(k, &m->u.list); break;
     case PST_MSG_FETCH: put_fetch(k, &m->u.fetch); break;
     case PST_MSG_GET: put_get(k, &m->u.get); break;
+    case PST_MSG_CALL: put_call(k, &m->u.call); break;
     case PST_MSG_DONE: put_done(k, &m->u.done); break;
     case PST_MSG_BATCH:
         pst_put_uint(k, m->u.batch.req);
@@ -298,6 +336,7 @@ static void put_fields(msgpack_packer *k, const pst_msg_t *m)
     case PST_MSG_BATCHES: put_batches(k, &m->u.batches); break;
     case PST_MSG_RESULTS: put_results(k, &m->u.results); break;
     case PST_MSG_JOB: put_job(k, &m->u.job); break;
+    case PST_MSG_PIECE: put_piece(k, &m->u.piece); break;
     case PST_MSG_TOP: pst_put_uint(k, m->u.top.req); break;
     case PST_MSG_CLUSTER:
         pst_put_uint(k, m->u.cluster.req);
@@ -305,6 +344,7 @@ static void put_fields(msgpack_packer *k, const pst_msg_t *m)
         break;
     case PST_MSG_CAPACITY: put_pools(k, m->u.capacity.pools, m->u.capacity.pools_n); break;
     case PST_MSG_OUTCOMES: put_outcomes(k, &m->u.outcomes); break;
+    case PST_MSG_PIECES: put_pieces(k, &m->u.pieces); break;
     case PST_MSG_TASKS: put_tasks(k, &m->u.tasks); break;
     case PST_MSG_REVOKE: put_refs(k, m->u.revoke.refs, m->u.revoke.refs_n); break;
     case PST_MSG_ACK: pst_put_uint(k, m->u.ack.number); break;
@@ -322,6 +362,12 @@ static size_t guess_bytes(const pst_msg_t *m)
     size_t n = ENVELOPE_BYTES_GUESS;
     if (m->type == PST_MSG_PACK) {
         n += m->u.pack.headers.n + m->u.pack.bodies.n;
+    } else if (m->type == PST_MSG_CALL) {
+        n += m->u.call.headers.n + m->u.call.bodies.n + m->u.call.tenant.n;
+    } else if (m->type == PST_MSG_JOB) {
+        n += m->u.job.pack.n;
+    } else if (m->type == PST_MSG_PIECE) {
+        n += m->u.piece.bytes.n;
     } else if (m->type == PST_MSG_RESULTS && m->u.results.packs_n <= PST_FETCH_PACKS_MAX) {
         for (uint32_t i = 0; i < m->u.results.packs_n; i++)
             n += m->u.results.packs[i].n + ENVELOPE_BYTES_GUESS;

@@ -3,3 +3,4 @@ target_include_directories(catalog_corpus PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../s
 if(PST_FUZZ)
   target_include_directories(catalog_fuzz PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../support)
 endif()
+pst_fuzz(dialect_anthropic dialect_anthropic_fuzz.c pst_dialects penstock_objects)

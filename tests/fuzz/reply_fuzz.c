@@ -5,7 +5,7 @@
  * not matter: nothing is read that was not there. */
 #include "base/rng.h"
 #include "fuzz.h"
-#include "http/reply.h"
+#include "http/unpack.h"
 #include "penstock/limits.h"
 
 #define PIECE_BYTES_MAX 64
@@ -53,11 +53,21 @@ static void check_same(const pst_reply_t *a, const pst_reply_t *b)
     pst_http_answer_t x = {0}, y = {0};
     pst_reply_fill(a, of_a, &x);
     pst_reply_fill(b, of_b, &y);
-    PST_ASSERT(a->status == b->status && a->encoded == b->encoded);
+    PST_ASSERT(a->status == b->status && a->coding == b->coding);
     PST_ASSERT(pst_view_eq(x.body, y.body));
     PST_ASSERT(x.headers == y.headers);
     for (unsigned i = 0; i < x.headers; i++)
         PST_ASSERT(pst_view_eq(of_a[i].name, of_b[i].name) && pst_view_eq(of_a[i].value, of_b[i].value));
+}
+
+static void check_unpacked(pst_reply_t *r)
+{
+    if (r->coding == PST_CODING_NONE || r->coding == PST_CODING_OTHER)
+        return;
+    pst_reply_state_t s = pst_reply_unpack(r);
+    PST_ASSERT(s == PST_REPLY_DONE || s == PST_REPLY_BROKEN || s == PST_REPLY_TOO_LARGE);
+    if (s == PST_REPLY_DONE)
+        PST_ASSERT(r->body_at <= r->body_end && r->body_end - r->body_at <= PST_RESULT_BODY_BYTES_MAX);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -77,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_one(&whole);
         check_one(&cut);
         check_same(&whole, &cut);
+        check_unpacked(&whole);
         /* What stands behind the answer comes later when it is cut. */
         PST_ASSERT(pieces > 1 || cut.keeps || !whole.keeps);
     }

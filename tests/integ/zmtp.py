@@ -53,10 +53,10 @@ class Reader:
 
 
 NAMES = {2: "WELCOME", 3: "PING", 4: "BYE", 5: "REFUSED", 48: "DONE", 49: "BATCH", 50: "BATCHES", 51: "RESULTS",
-         52: "JOB", 53: "CLUSTER", 96: "TASKS", 97: "REVOKE", 98: "ACK"}
+         52: "JOB", 53: "CLUSTER", 54: "PIECE", 96: "TASKS", 97: "REVOKE", 98: "ACK"}
 TYPES = {"HELLO": 1, "PING": 3, "BYE": 4, "ROUTE": 16, "OPEN": 17, "PACK": 18, "COMMIT": 19, "ABORT": 20, "STATUS": 21,
-         "LIST": 22, "FETCH": 23, "GET": 24, "CANCEL": 25, "DELETE": 26, "TOP": 27, "CAPACITY": 80,
-         "OUTCOMES": 81}
+         "LIST": 22, "FETCH": 23, "GET": 24, "CANCEL": 25, "DELETE": 26, "TOP": 27, "CALL": 28,
+         "CAPACITY": 80, "OUTCOMES": 81, "PIECES": 82}
 
 
 class Peer:

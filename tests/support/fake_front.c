@@ -13,6 +13,8 @@
 #define LOST_MS 400
 #define HEARTBEAT_MS 50
 #define UPLOAD_PACKS 4
+#define PIECES 3
+#define HIGH_WATER 100000 /* answers past it would be dropped: a gap that nobody asked for */
 
 typedef struct stored_pack {
     uint32_t segment;
@@ -45,6 +47,8 @@ struct fake_front {
     session_t session;     /* the last peer's: a test has one client */
     batch_t batch[BATCHES_MAX];
     unsigned batches;
+    pst_blob_t **held;     /* messages, as they came */
+    unsigned held_n, held_cap;
     pst_arena_t arena;
 };
 
@@ -330,6 +334,53 @@ static void on_abort(fake_front_t *f, const pst_msg_batch_req_t *m)
     done(f, m->req, find_batch(f, &m->batch) ? PST_OK : PST_E_NOT_FOUND, &m->batch, false);
 }
 
+static void say_pieces(fake_front_t *f, uint32_t req)
+{
+    for (uint32_t i = 0; i < PIECES; i++) {
+        char line[32];
+        snprintf(line, sizeof line, "{\"piece\":%u}\n", i);
+        pst_msg_t out = {.type = PST_MSG_PIECE};
+        out.u.piece = (pst_msg_piece_t){req, i, pst_view_str(line)};
+        post(f, &out);
+        if (strikes(f, FAKE_BREAK)) {
+            f->session.nonce = 0;
+            f->session.mute = true;
+        }
+    }
+}
+
+/* As a job of a batch, it is answered by its own body. */
+static void on_call(fake_front_t *f, const pst_msg_call_t *m)
+{
+    f->counts.calls++;
+    f->counts.called = m->batch;
+    if (strikes(f, FAKE_LONG))
+        return;
+    if (strikes(f, FAKE_TAKEN)) {
+        done(f, m->req, PST_E_EXISTS, &m->batch, false);
+        return;
+    }
+    if (m->stream)
+        say_pieces(f, m->req);
+    stored_pack_t p = {0, pst_blob_new(m->headers.p, m->headers.n), pst_blob_new(m->bodies.p, m->bodies.n)};
+    pst_buf_t buf;
+    pst_buf_init(&buf, 0);
+    render_pack(f, &p, &buf);
+    pst_msg_t out = {.type = PST_MSG_JOB};
+    out.u.job = (pst_msg_job_t){.req = m->req, .state = PST_STATE_ENDED, .pack = pst_buf_view(&buf)};
+    post(f, &out);
+    pst_buf_release(&buf);
+    pst_blob_unref(&p.headers);
+    pst_blob_unref(&p.bodies);
+}
+
+static void on_cancel(fake_front_t *f, const pst_msg_batch_req_t *m)
+{
+    f->counts.cancels++;
+    f->counts.cancelled = m->batch;
+    done(f, m->req, PST_E_STATE, &m->batch, false);
+}
+
 static void welcome(fake_front_t *f)
 {
     pst_msg_t m = {.type = PST_MSG_WELCOME};
@@ -337,10 +388,10 @@ static void welcome(fake_front_t *f)
     post(f, &m);
 }
 
-static void refuse(fake_front_t *f, pst_view_t id, const pst_msg_t *in)
+static void refuse(fake_front_t *f, pst_view_t id, const pst_msg_t *in, pst_err_t e)
 {
     pst_msg_t m = {.version = PST_PROTOCOL_VERSION, .type = PST_MSG_REFUSED, .session = in->session, .epoch = 7};
-    m.u.refused = (pst_msg_refused_t){PST_E_NO_SESSION, PST_VIEW_LIT("no such session")};
+    m.u.refused = (pst_msg_refused_t){(uint16_t)e, pst_view_str(pst_err_text(e))};
     pst_buf_t b;
     pst_buf_init(&b, 0);
     pst_msg_encode(&m, &b);
@@ -352,6 +403,10 @@ static void refuse(fake_front_t *f, pst_view_t id, const pst_msg_t *in)
 static void on_hello(fake_front_t *f, pst_view_t id, const pst_msg_t *m)
 {
     f->counts.hellos++;
+    if (strikes(f, FAKE_VERSION)) {
+        refuse(f, id, m, PST_E_VERSION);
+        return;
+    }
     f->session = (session_t){.nonce = m->session, .seq_in = 1, .id_n = id.n};
     memcpy(f->session.id, id.p, id.n);
     welcome(f);
@@ -370,13 +425,46 @@ static void on_message(fake_front_t *f, const pst_msg_t *m)
     case PST_MSG_FETCH: on_fetch(f, &m->u.fetch); break;
     case PST_MSG_GET: on_get(f, &m->u.get); break;
     case PST_MSG_TOP: on_top(f, &m->u.top); break;
-    case PST_MSG_CANCEL:
+    case PST_MSG_CALL: on_call(f, &m->u.call); break;
+    case PST_MSG_CANCEL: on_cancel(f, &m->u.batch_req); break;
     case PST_MSG_DELETE: done(f, m->u.batch_req.req, PST_E_STATE, &m->u.batch_req.batch, false); break;
     case PST_MSG_HELLO: case PST_MSG_WELCOME: case PST_MSG_PING: case PST_MSG_BYE: case PST_MSG_REFUSED:
     case PST_MSG_DONE: case PST_MSG_BATCH: case PST_MSG_BATCHES: case PST_MSG_RESULTS: case PST_MSG_JOB:
     case PST_MSG_CLUSTER: case PST_MSG_CAPACITY: case PST_MSG_OUTCOMES: case PST_MSG_TASKS:
-    case PST_MSG_REVOKE: case PST_MSG_ACK: break;
+    case PST_MSG_REVOKE: case PST_MSG_ACK: case PST_MSG_PIECE: case PST_MSG_PIECES: break;
     }
+}
+
+static bool is_upload(const pst_msg_t *m)
+{
+    return m->type == PST_MSG_OPEN || m->type == PST_MSG_PACK || m->type == PST_MSG_COMMIT || m->type == PST_MSG_ABORT;
+}
+
+static void take(fake_front_t *f, const pst_msg_t *m)
+{
+    if (!is_upload(m) && strikes(f, FAKE_LOADING))
+        done(f, m->u.batch_req.req, PST_E_LOADING, NULL, false);
+    else
+        on_message(f, m);
+}
+
+static void take_held(fake_front_t *f)
+{
+    while (f->held_n > 0) {
+        pst_msg_t m;
+        pst_blob_t *b = f->held[--f->held_n];
+        PST_ASSERT(pst_msg_decode(pst_blob_view(b), &f->arena, &m) == PST_OK);
+        take(f, &m);
+        pst_blob_unref(&b);
+    }
+}
+
+static void hold(fake_front_t *f, pst_view_t frame)
+{
+    pst_grow(f->held, f->held_n, f->held_cap);
+    f->held[f->held_n++] = pst_blob_new(frame.p, frame.n);
+    if (atomic_load(&f->fault[FAKE_HOLD]) == 0)
+        take_held(f);
 }
 
 static void on_frame(fake_front_t *f, pst_view_t id, pst_view_t frame)
@@ -393,14 +481,18 @@ static void on_frame(fake_front_t *f, pst_view_t id, pst_view_t frame)
     if (!ours || m.seq != s->seq_in || (m.type != PST_MSG_PING && strikes(f, FAKE_FORGET))) {
         if (ours)
             s->nonce = 0;
-        refuse(f, id, &m);
+        refuse(f, id, &m, PST_E_NO_SESSION);
         return;
     }
     s->seq_in++;
     if (m.type != PST_MSG_PING && strikes(f, FAKE_SWALLOW))
         s->mute = true;
-    if (!s->mute)
-        on_message(f, &m);
+    if (s->mute || m.type == PST_MSG_PING)
+        return;
+    if (strikes(f, FAKE_HOLD))
+        hold(f, frame);
+    else
+        take(f, &m);
 }
 
 static void receive(fake_front_t *f)
@@ -441,6 +533,8 @@ fake_front_t *fake_front_start(void)
     pst_arena_init(&f->arena, 0);
     f->ctx = zmq_ctx_new();
     f->socket = zmq_socket(f->ctx, ZMQ_ROUTER);
+    int high_water = HIGH_WATER;
+    PST_ASSERT(zmq_setsockopt(f->socket, ZMQ_SNDHWM, &high_water, sizeof high_water) == 0);
     PST_ASSERT(zmq_bind(f->socket, "tcp://127.0.0.1:*") == 0);
     size_t n = sizeof f->address;
     PST_ASSERT(zmq_getsockopt(f->socket, ZMQ_LAST_ENDPOINT, f->address, &n) == 0);
@@ -468,6 +562,9 @@ void fake_front_stop(fake_front_t **pf)
     zmq_ctx_term(f->ctx);
     for (unsigned i = 0; i < f->batches; i++)
         free_batch(&f->batch[i]);
+    while (f->held_n > 0)
+        pst_blob_unref(&f->held[--f->held_n]);
+    free(f->held);
     pst_arena_release(&f->arena);
     pthread_mutex_destroy(&f->lock);
     free(f);

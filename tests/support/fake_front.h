@@ -13,11 +13,19 @@ typedef enum fake_fault {
     FAKE_SWALLOW,  /* requests are not answered, and nothing more is said in their session */
     FAKE_GAP,      /* replies skip a number */
     FAKE_DOWN,     /* OPENs are answered STORE_DOWN */
+    FAKE_LOADING,  /* questions and CALLs are answered LOADING */
+    FAKE_HOLD,     /* messages are kept until there are no more to keep, then taken from the last to the first */
+    FAKE_VERSION,  /* HELLOs are refused: another version */
+    FAKE_BREAK,    /* of a CALL's PIECEs only the first is said, and its session is over */
+    FAKE_TAKEN,    /* CALLs are answered EXISTS */
+    FAKE_LONG,     /* CALLs are not answered */
     FAKE_FAULTS
 } fake_fault_t;
 
 typedef struct fake_counts {
-    unsigned hellos, routes, opens, packs, commits, aborts, accepted;
+    unsigned hellos, routes, opens, packs, commits, aborts, accepted, calls, cancels;
+    pst_id_t cancelled;      /* by the last CANCEL */
+    pst_id_t called;         /* by the last CALL */
     unsigned segments;       /* of the last batch */
     uint64_t jobs;           /* stored, each counted once */
     unsigned out_of_order;   /* PACKs that came before the one they follow was taken */

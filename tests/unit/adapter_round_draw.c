@@ -156,7 +156,8 @@ static void add_instruction(pst_rng_t *r, json_t *messages)
 /* An id that no other call of the conversation has, of any provider's make. */
 static json_t *draw_id(pst_rng_t *r, unsigned serial)
 {
-    switch (pst_rng_below(r, 4)) {
+    switch (pst_rng_below(r, 5)) {
+    case 4: return json_sprintf("f%c%u", ".:_/"[serial % 4], serial / 4); /* neighbours, but for what Claude does not take */
     case 0: return json_sprintf("call_%016llx%u", (unsigned long long)pst_rng_next(r), serial);
     case 1: return json_sprintf("functions.f:%u", serial);
     case 2: return json_sprintf("abcde%04u", serial);

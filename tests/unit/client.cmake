@@ -1,5 +1,5 @@
-# libpenstock and the command line.  client_submit and client_check talk to a broker made for them
-# (tests/support/fake_front.c).
+# libpenstock, the command line and the gateway.  client_submit, client_check and gateway_remote talk to a broker made
+# for them (tests/support/fake_front.c).
 pst_unit(client_dedupe penstock_objects)
 pst_unit(client_tokens penstock_objects)
 pst_unit(client_line penstock_objects)
@@ -14,7 +14,9 @@ pst_unit(client_submit penstock_objects)
 pst_unit(client_check penstock_cli penstock_objects)
 pst_unit(client_catalog penstock_cli penstock_objects)
 target_include_directories(client_catalog_test PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../support)
-foreach(name submit check)
-  target_sources(client_${name}_test PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../support/fake_front.c)
-  target_include_directories(client_${name}_test PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../support)
+pst_unit(gateway_remote pst_gateway_remote penstock_objects)
+foreach(name client_submit client_check gateway_remote)
+  target_sources(${name}_test PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../support/fake_front.c)
+  target_include_directories(${name}_test PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../support)
 endforeach()
+pst_unit(dialect_anthropic pst_dialects penstock_objects pst_providers PkgConfig::JANSSON)

@@ -133,6 +133,7 @@ static void environment_switches_providers_on(void **state)
     assert_string_equal(c->providers[0].key_ref, "${T_ANTHROPIC_KEY}");
     assert_int_equal(c->providers[0].line, 0);
     assert_true(c->providers[0].timeout == 600 * PST_SEC);
+    assert_true(c->providers[0].idle_timeout == 300 * PST_SEC);
     assert_string_equal(c->broker_metrics, "");
     assert_int_equal(c->models_n, 2);
     assert_string_equal(c->models[0].name, "anthropic/big");
@@ -181,6 +182,8 @@ static void every_key_arrives(void **state)
                            "    proxy: socks5h://u:p@gate:1080\n"
                            "    headers: { X-Title: My batches, OpenAI-Organization: \"${ORG}\" }\n"
                            "    timeout: 90s\n"
+                           "    idle_timeout: 20s\n"
+                           "    compressed_answers: true\n"
                            "    options: [max_completion_tokens, no_store]\n"
                            "    data_collection: deny\n"
                            "    zdr: true\n"
@@ -219,12 +222,15 @@ static void every_key_arrives(void **state)
     assert_string_equal(p->data_policy, "deny");
     assert_true(p->zdr);
     assert_true(p->timeout == 90 * PST_SEC);
+    assert_true(p->idle_timeout == 20 * PST_SEC);
+    assert_true(p->compressed_answers);
     assert_int_equal(p->flags, PST_CONFIG_OPT_MAX_COMPLETION_TOKENS | PST_CONFIG_OPT_NO_STORE);
     assert_int_equal(p->limits.rpm + 10 * p->limits.tpm + 100 * p->limits.itpm + 1000 * p->limits.otpm +
                          10000 * p->limits.rpd + 100000 * p->limits.concurrency,
                      654321);
     p = provider(c, "dry");
     assert_null(p->proxy_ref);
+    assert_false(p->compressed_answers);
     assert_int_equal(p->headers_n, 0);
     assert_true(p->echo_delay == 500 * PST_MS);
     assert_int_equal(p->echo_bytes, 2048);
@@ -409,7 +415,7 @@ static void unknown_keys(void **state)
         "p.yaml:3:24: unknown key `concurency` in providers.openai.limits: did you mean `concurrency`?\n"
         "p.yaml:4:5: unknown key `baseurl` in providers.openai: did you mean `base_url`?\n"
         "p.yaml:5:5: unknown key `frobnicate` in providers.openai: remove it; known are api, base_url, api_key, "
-        "ca_file, proxy, headers, limits, timeout, options, data_collection, zdr, delay, answer_bytes\n");
+        "ca_file, proxy, headers, limits, timeout, idle_timeout, compressed_answers, options, data_collection, zdr, delay, answer_bytes\n");
 }
 
 static void values_out_of_bounds(void **state)

@@ -84,6 +84,7 @@ static void note_tasks(world_t *w, const pst_action_t *a)
         t->ref = (pst_task_ref_t){g->batch, g->segment, g->pack, g->slots[i].slot, g->slots[i].dispatch};
         t->bytes = g->headers.n > 0;
         t->worker = a->u.tasks.worker;
+        t->live = g->live;
         snprintf(t->provider, sizeof t->provider, "%.*s", (int)g->endpoint.provider.n, g->endpoint.provider.p);
         snprintf(t->model, sizeof t->model, "%.*s", (int)g->endpoint.model.n, g->endpoint.model.p);
     }
@@ -115,9 +116,13 @@ static void take_actions(world_t *w, pst_store_op_t *ops, uint32_t *n)
                 note_keep(w, &a.u.store);
             for (int i = 0; i < PST_RATE_COUNT && a.u.store.type == PST_STORE_LIMIT_GIVE; i++)
                 w->granted[i] -= (int64_t)a.u.store.u.limit.rate[i].amount;
+            if (a.u.store.type < PST_STORE_LIMIT_TAKE)
+                *(a.u.store.live ? &w->live_ops : &w->kept_ops) += 1;
             if (a.u.store.type == PST_STORE_END) {
                 w->ended = true;
                 w->ends++;
+            }
+            if (a.u.store.type == PST_STORE_END && !a.u.store.live) {
                 w->end_status = a.u.store.u.end.summary->status;
                 w->summary = *a.u.store.u.end.summary; /* its arrays die with the step */
                 w->calls = w->summary.endpoints_n ? w->summary.endpoints[0].calls : 0;
@@ -138,6 +143,7 @@ static void take_actions(world_t *w, pst_store_op_t *ops, uint32_t *n)
             w->done = a.u.reply.done;
             break;
         case PST_ACT_NOTICE:
+            w->notices++;
             w->parked += a.u.notice.what == PST_NOTICE_PARKED;
             w->resumed += a.u.notice.what == PST_NOTICE_RESUMED;
             break;
@@ -288,13 +294,14 @@ static pst_id_t id_of(const wish_t *x)
     return id;
 }
 
-void send_pack(world_t *w, const wish_t *x, uint32_t pack)
+/* Its bytes are the world's from then on. */
+static pst_pack_headers_t make_pack(world_t *w, const wish_t *x, uint32_t pack)
 {
     assert_true(pack < WORLD_PACKS && x->batch < WORLD_BATCHES);
     pst_blob_t **headers = &w->headers[x->batch][pack], **bodies = &w->bodies[x->batch][pack];
     uint32_t jobs = x->jobs ? x->jobs : JOBS;
-    pst_job_header_t h[256];
-    memset(h, 0, sizeof h);
+    pst_job_header_t *h = pst_arena_get(&w->arena, jobs * sizeof *h);
+    memset(h, 0, jobs * sizeof *h);
     for (uint32_t i = 0; i < jobs; i++) {
         h[i].index = pack * jobs + i;
         h[i].custom_id = pst_arena_printf(&w->arena, "id-%u", h[i].index);
@@ -318,16 +325,37 @@ void send_pack(world_t *w, const wish_t *x, uint32_t pack)
     *headers = pst_blob_new(b.p, b.n);
     *bodies = pst_blob_new(NULL, jobs * 2);
     pst_buf_release(&b);
-    pst_msg_pack_t m = {.req = 10 + pack, .batch = id_of(x), .pack = pack, .headers = pst_blob_view(*headers),
-                        .bodies = pst_blob_view(*bodies)};
+    return p;
+}
+
+void send_pack(world_t *w, const wish_t *x, uint32_t pack)
+{
+    pst_pack_headers_t p = make_pack(w, x, pack);
+    pst_blob_t *headers = w->headers[x->batch][pack], *bodies = w->bodies[x->batch][pack];
+    pst_msg_pack_t m = {.req = 10 + pack, .batch = id_of(x), .pack = pack, .headers = pst_blob_view(headers),
+                        .bodies = pst_blob_view(bodies)};
     pst_event_t ev = {.type = PST_EV_PACK};
     ev.u.pack.peer = CLIENT;
     ev.u.pack.msg = &m;
     ev.u.pack.headers = &p;
-    ev.u.pack.headers_blob = *headers;
-    ev.u.pack.bodies_blob = *bodies;
+    ev.u.pack.headers_blob = headers;
+    ev.u.pack.bodies_blob = bodies;
     run(w, &ev);
     w->packs = pack + 1;
+}
+
+void send_call(world_t *w, const wish_t *x, pst_msg_call_t how)
+{
+    wish_t one = *x;
+    one.jobs = 1;
+    pst_pack_headers_t p = make_pack(w, &one, 0);
+    pst_blob_t *headers = w->headers[x->batch][0], *bodies = w->bodies[x->batch][0];
+    how.req = 60;
+    how.batch = id_of(x);
+    how.headers = pst_blob_view(headers);
+    how.bodies = pst_blob_view(bodies);
+    pst_event_t ev = {.type = PST_EV_CALL, .u.call = {CLIENT, &how, &p, headers, bodies}};
+    run(w, &ev);
 }
 
 static void commit(world_t *w, pst_id_t batch, uint32_t packs, uint32_t jobs)

@@ -21,6 +21,7 @@ typedef struct task {
     char provider[32], model[32];
     bool bytes;
     pst_peer_t worker;
+    uint8_t live;
 } task_t;
 
 typedef struct world {
@@ -38,6 +39,8 @@ typedef struct world {
     uint32_t revoked;
     pst_msg_done_t done;
     uint32_t results, retries, appends;
+    uint32_t live_ops, kept_ops; /* of calls, and of batches */
+    uint32_t notices;
     pst_result_t last_result;
     char last_message[256];
     uint32_t last_attempts;
@@ -119,6 +122,8 @@ void send_commit(world_t *w, uint32_t packs, uint32_t jobs);
 void send_open(world_t *w, const wish_t *x);
 void submit(world_t *w, wish_t x);
 void batch_req(world_t *w, pst_event_type_t type);
+/* A CALL of the wish's first job, with what `how` says beyond that. */
+void send_call(world_t *w, const wish_t *x, pst_msg_call_t how);
 void outcome_from(world_t *w, pst_peer_t worker, const task_t *t, say_t s);
 void outcome(world_t *w, uint32_t task, say_t s);
 /* Lets time pass in which each call is answered after `latency`: then it is no task any more.  Gives calls sent meanwhile. */

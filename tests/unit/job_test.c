@@ -43,7 +43,7 @@ static void numbers_outside_the_lists_have_none(void **state)
     (void)state;
     assert_null(pst_job_status_text(PST_JOB_NONE));
     assert_null(pst_job_status_text(PST_JOB_CANCELLED + 1));
-    assert_null(pst_cause_text(PST_CAUSE_CERTIFICATE + 1)); /* a gap */
+    assert_null(pst_cause_text(PST_CAUSE_TLS + 1)); /* a gap */
     assert_null(pst_cause_text(PST_CAUSE_LINE_ROUTING + 1));
     assert_null(pst_cause_text(UINT_MAX));
 }

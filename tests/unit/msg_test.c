@@ -194,6 +194,41 @@ static void encoder_knows_the_limits(void **state)
     m = (pst_msg_t){.version = 1, .type = PST_MSG_TASKS, .u.tasks = {groups, PST_COUNT(groups)}};
     pst_msg_encode(&m, &b);
     assert_true(b.failed);
+
+    pst_buf_clear(&b);
+    static pst_piece_t pieces[PST_PIECES_MAX + 1];
+    m = (pst_msg_t){.version = 1, .type = PST_MSG_PIECES, .u.pieces = {pieces, PST_COUNT(pieces)}};
+    pst_msg_encode(&m, &b);
+    assert_true(b.failed);
+    pst_buf_release(&b);
+    pst_arena_release(&a);
+}
+
+/* Encoded as a piece of more bytes than it may have would be: the receiver knows the limit too. */
+static void pieces_have_a_limit(void **state)
+{
+    (void)state;
+    pst_arena_t a;
+    pst_buf_t b;
+    pst_msg_t got;
+    char *zeros = calloc(1, PST_PIECE_BYTES_MAX + 1);
+    pst_msg_t m = {.version = 1, .type = PST_MSG_PIECE, .u.piece.bytes = {zeros, PST_PIECE_BYTES_MAX}};
+    pst_arena_init(&a, 0);
+    pst_buf_init(&b, 0);
+    pst_msg_encode(&m, &b);
+    assert_false(b.failed);
+    assert_int_equal(pst_msg_decode(pst_buf_view(&b), &a, &got), PST_OK);
+    pst_buf_clear(&b);
+    m.u.piece.bytes.n++;
+    pst_msg_encode(&m, &b);
+    assert_true(b.failed);
+
+    static const char head[] = "\x98\x01\x36\x00\x00\x00\x01\x00\xc6\x00\x10\x00\x01"; /* [1 54 0 0 0 1 0 bin32 */
+    pst_buf_clear(&b);
+    pst_buf_put(&b, head, sizeof head - 1);
+    pst_buf_put(&b, zeros, PST_PIECE_BYTES_MAX + 1);
+    assert_int_equal(pst_msg_decode(pst_buf_view(&b), &a, &got), PST_E_TOO_LARGE);
+    free(zeros);
     pst_buf_release(&b);
     pst_arena_release(&a);
 }
@@ -312,6 +347,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(another_version_keeps_its_envelope),
     cmocka_unit_test(failure_leaves_the_result_alone),
     cmocka_unit_test(encoder_knows_the_limits),
+    cmocka_unit_test(pieces_have_a_limit),
     cmocka_unit_test(frame_has_a_limit),
     cmocka_unit_test(longest_hello),
     cmocka_unit_test(longest_batch),

@@ -300,16 +300,21 @@ void dump_batch_info(const pst_batch_info_t *i, pst_buf_t *b)
     pst_buf_putc(b, '}');
 }
 
+static void ref(pst_buf_t *b, const pst_task_ref_t *r)
+{
+    ID(b, r, batch);
+    NUM(b, r, segment);
+    NUM(b, r, pack);
+    NUM(b, r, slot);
+    NUM(b, r, dispatch);
+}
+
 static void refs(pst_buf_t *b, const char *key, const pst_task_ref_t *v, uint32_t n)
 {
     open_list(b, key);
     for (uint32_t i = 0; i < n; i++) {
         open_item(b);
-        ID(b, &v[i], batch);
-        NUM(b, &v[i], segment);
-        NUM(b, &v[i], pack);
-        NUM(b, &v[i], slot);
-        NUM(b, &v[i], dispatch);
+        ref(b, &v[i]);
         pst_buf_putc(b, '}');
     }
     pst_buf_putc(b, ']');
@@ -421,6 +426,23 @@ static void tasks(pst_buf_t *b, const pst_msg_tasks_t *m)
         }
         pst_buf_putc(b, ']');
         NUM(b, g, priority);
+        NUM(b, g, live);
+        pst_buf_putc(b, '}');
+    }
+    pst_buf_putc(b, ']');
+}
+
+static void pieces(pst_buf_t *b, const pst_msg_pieces_t *m)
+{
+    open_list(b, "pieces");
+    for (uint32_t i = 0; i < m->pieces_n; i++) {
+        open_item(b);
+        pst_json_put_key(b, "task");
+        pst_buf_putc(b, '{');
+        ref(b, &m->pieces[i].task);
+        pst_buf_putc(b, '}');
+        NUM(b, &m->pieces[i], number);
+        HEX(b, &m->pieces[i], bytes);
         pst_buf_putc(b, '}');
     }
     pst_buf_putc(b, ']');
@@ -483,6 +505,19 @@ static void get(pst_buf_t *b, const pst_msg_get_t *m)
     BOOL(b, m, by_index);
     NUM(b, m, index);
     STR(b, m, custom_id);
+}
+
+static void call(pst_buf_t *b, const pst_msg_call_t *m)
+{
+    NUM(b, m, req);
+    ID(b, m, batch);
+    STR(b, m, tenant);
+    NUM(b, m, priority);
+    NUM(b, m, max_cost_nano);
+    NUM(b, m, window_ms);
+    BOOL(b, m, stream);
+    HEX(b, m, headers);
+    HEX(b, m, bodies);
 }
 
 static void done(pst_buf_t *b, const pst_msg_done_t *m)
@@ -651,6 +686,7 @@ static void fields(pst_buf_t *b, const pst_msg_t *m)
         break;
     case PST_MSG_FETCH: fetch(b, &m->u.fetch); break;
     case PST_MSG_GET: get(b, &m->u.get); break;
+    case PST_MSG_CALL: call(b, &m->u.call); break;
     case PST_MSG_DONE: done(b, &m->u.done); break;
     case PST_MSG_BATCH:
         NUM(b, &m->u.batch, req);
@@ -660,6 +696,11 @@ static void fields(pst_buf_t *b, const pst_msg_t *m)
     case PST_MSG_BATCHES: batches(b, &m->u.batches); break;
     case PST_MSG_RESULTS: results(b, &m->u.results); break;
     case PST_MSG_JOB: job(b, &m->u.job); break;
+    case PST_MSG_PIECE:
+        NUM(b, &m->u.piece, req);
+        NUM(b, &m->u.piece, number);
+        HEX(b, &m->u.piece, bytes);
+        break;
     case PST_MSG_TOP: NUM(b, &m->u.top, req); break;
     case PST_MSG_CLUSTER:
         NUM(b, &m->u.cluster, req);
@@ -667,6 +708,7 @@ static void fields(pst_buf_t *b, const pst_msg_t *m)
         break;
     case PST_MSG_CAPACITY: pools(b, m->u.capacity.pools, m->u.capacity.pools_n); break;
     case PST_MSG_OUTCOMES: outcomes(b, &m->u.outcomes); break;
+    case PST_MSG_PIECES: pieces(b, &m->u.pieces); break;
     case PST_MSG_TASKS: tasks(b, &m->u.tasks); break;
     case PST_MSG_REVOKE: refs(b, "refs", m->u.revoke.refs, m->u.revoke.refs_n); break;
     case PST_MSG_ACK: NUM(b, &m->u.ack, number); break;

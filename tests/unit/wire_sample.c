@@ -359,17 +359,22 @@ void sample_batch_info(sample_t *s, pst_batch_info_t *ret)
     ret->tenant = name(s, "search");
 }
 
+static pst_task_ref_t ref(sample_t *s)
+{
+    pst_task_ref_t v = {.batch = id(s)};
+    v.segment = u32(s, 1);
+    v.pack = u32(s, 300);
+    v.slot = (uint16_t)number(s, 0, 17, PST_PACK_JOBS_MAX - 1);
+    v.dispatch = (uint16_t)number(s, 0, 1, UINT16_MAX);
+    return v;
+}
+
 static pst_task_ref_t *refs(sample_t *s, uint32_t *ret_n)
 {
     uint32_t n = *ret_n = count(s, 0, PST_RUNNING_MAX);
     pst_task_ref_t *v = get(s, n * sizeof *v);
-    for (uint32_t i = 0; i < n; i++) {
-        v[i].batch = id(s);
-        v[i].segment = u32(s, 1);
-        v[i].pack = u32(s, 300);
-        v[i].slot = (uint16_t)number(s, 0, 17, PST_PACK_JOBS_MAX - 1);
-        v[i].dispatch = (uint16_t)number(s, 0, 1, UINT16_MAX);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        v[i] = ref(s);
     return v;
 }
 
@@ -463,6 +468,18 @@ static void sample_tasks(sample_t *s, pst_msg_tasks_t *m)
             g->slots[k].dispatch = (uint16_t)number(s, 0, 1, UINT16_MAX);
         }
         g->priority = (uint8_t)number(s, 0, PST_PRIORITY_NORMAL, PST_PRIORITY_COUNT - 1);
+        g->live = (uint8_t)number(s, 0, PST_LIVE_STREAM | PST_LIVE_UNSTORED, UINT8_MAX);
+    }
+}
+
+static void sample_pieces(sample_t *s, pst_msg_pieces_t *m)
+{
+    m->pieces_n = count(s, 0, PST_PIECES_MAX);
+    m->pieces = get(s, m->pieces_n * sizeof *m->pieces);
+    for (uint32_t i = 0; i < m->pieces_n; i++) {
+        m->pieces[i].task = ref(s);
+        m->pieces[i].number = u32(s, 2);
+        m->pieces[i].bytes = bytes(s, 2000);
     }
 }
 
@@ -606,6 +623,19 @@ static void requests(sample_t *s, pst_msg_t *m)
         m->u.get = (pst_msg_get_t){u32(s, 9), id(s), yes(s, false), u32(s, 0),
                                    text(s, "r-7", PST_CUSTOM_ID_BYTES_MAX)};
         break;
+    case PST_MSG_CALL:
+        m->u.call = (pst_msg_call_t){
+            .req = u32(s, 9),
+            .batch = id(s),
+            .tenant = name(s, "search"),
+            .priority = (uint8_t)number(s, 0, PST_PRIORITY_HIGH, PST_PRIORITY_HIGH),
+            .max_cost_nano = u64(s, 5000000),
+            .window_ms = u64(s, 60000),
+            .stream = yes(s, true),
+            .headers = bytes(s, 400),
+            .bodies = bytes(s, 3000),
+        };
+        break;
     default: m->u.batch_req = (pst_msg_batch_req_t){u32(s, 9), id(s)};
     }
 }
@@ -641,6 +671,7 @@ void sample_msg(sample_t *s, pst_msg_type_t type, pst_msg_t *ret)
     case PST_MSG_LIST:
     case PST_MSG_FETCH:
     case PST_MSG_GET:
+    case PST_MSG_CALL:
     case PST_MSG_CANCEL:
     case PST_MSG_DELETE: requests(s, ret); break;
     case PST_MSG_DONE:
@@ -662,10 +693,14 @@ void sample_msg(sample_t *s, pst_msg_type_t type, pst_msg_t *ret)
                                      u64(s, 1767222000000),
                                      bytes(s, 2000)};
         break;
+    case PST_MSG_PIECE:
+        ret->u.piece = (pst_msg_piece_t){u32(s, 9), u32(s, 2), bytes(s, 2000)};
+        break;
     case PST_MSG_TOP: ret->u.top.req = u32(s, 9); break;
     case PST_MSG_CLUSTER: sample_cluster(s, &ret->u.cluster); break;
     case PST_MSG_CAPACITY: ret->u.capacity.pools = pools(s, &ret->u.capacity.pools_n); break;
     case PST_MSG_OUTCOMES: sample_outcomes(s, &ret->u.outcomes); break;
+    case PST_MSG_PIECES: sample_pieces(s, &ret->u.pieces); break;
     case PST_MSG_TASKS: sample_tasks(s, &ret->u.tasks); break;
     case PST_MSG_REVOKE: ret->u.revoke.refs = refs(s, &ret->u.revoke.refs_n); break;
     case PST_MSG_ACK: ret->u.ack.number = u64(s, 41); break;

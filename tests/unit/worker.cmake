@@ -1,7 +1,7 @@
 pst_unit(worker_packs pst_worker PkgConfig::ZSTD)
-pst_unit(worker_reply pst_worker)
+pst_unit(worker_reply pst_worker PkgConfig::ZLIB)
 pst_unit(worker_memory pst_worker)
-pst_unit(worker_http pst_worker)
+pst_unit(worker_http pst_worker PkgConfig::ZLIB)
 pst_unit(worker_sigv4 pst_worker)
 pst_unit(worker_outbox pst_worker PkgConfig::ZSTD)
 

@@ -2,10 +2,12 @@
 #include "unit.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "http/http.h"
 #include "http/sigv4.h"
@@ -13,17 +15,22 @@
 
 #define REQUESTS_MAX 8
 #define WAIT_MS 10000
+#define PAUSE_MS 400
+#define ANSWER "HTTP/1.1 200 OK\r\nX-Request-ID: r-1\r\nContent-Length: 2\r\n\r\n{}"
 
 /* What the server does with one connection after the other: for each letter of `does`
  *   a  reads a request and sends the next answer
  *   s  reads a request and says nothing
  *   e  reads a request's headers alone and sends the next answer
+ *   t  sends the next answer at once
+ *   p  pauses for PAUSE_MS
  *   c  closes
  *   w  waits until the client closes
  *   d  reads until then */
 typedef struct server {
     const char *const *does; /* a connection each */
     const char *const *answer;
+    const size_t *answer_n; /* NULL: they are texts */
     unsigned connections;
     int listener;
     uint16_t port;
@@ -63,9 +70,8 @@ static void read_request(server_t *s, int fd, bool whole)
     }
 }
 
-static void send_all(int fd, const char *text)
+static void send_all(int fd, const char *text, size_t n)
 {
-    size_t n = strlen(text);
     while (n) {
         ssize_t sent = send(fd, text, n, MSG_NOSIGNAL);
         if (sent <= 0)
@@ -83,6 +89,12 @@ static void drain(int fd)
         continue;
 }
 
+static void send_answer(server_t *s, int fd)
+{
+    unsigned i = s->answers++;
+    send_all(fd, s->answer[i], s->answer_n ? s->answer_n[i] : strlen(s->answer[i]));
+}
+
 static void serve_one(server_t *s, int fd, const char *does)
 {
     char c;
@@ -91,10 +103,12 @@ static void serve_one(server_t *s, int fd, const char *does)
             s->closed_by_client = readable(fd) && recv(fd, &c, 1, 0) <= 0;
         if (*does == 'a' || *does == 's' || *does == 'e')
             read_request(s, fd, *does != 'e');
-        if (*does == 'a' || *does == 'e')
-            send_all(fd, s->answer[s->answers++]);
+        if (*does == 'a' || *does == 'e' || *does == 't')
+            send_answer(s, fd);
         if (*does == 'd')
             drain(fd);
+        if (*does == 'p')
+            usleep(PAUSE_MS * 1000);
     }
     close(fd);
 }
@@ -113,15 +127,21 @@ static void *serve(void *arg)
     return NULL;
 }
 
-static void server_start(server_t *s)
+static int listen_here(uint16_t *ret_port)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof a;
-    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(s->listener, (struct sockaddr *)&a, n), 0);
-    assert_int_equal(listen(s->listener, 16), 0);
-    assert_int_equal(getsockname(s->listener, (struct sockaddr *)&a, &n), 0);
-    s->port = ntohs(a.sin_port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    *ret_port = ntohs(a.sin_port);
+    return fd;
+}
+
+static void server_start(server_t *s)
+{
+    s->listener = listen_here(&s->port);
     assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
 }
 
@@ -137,7 +157,61 @@ static void server_release(server_t *s)
         free(s->request[i]);
 }
 
-/* The client: one target. */
+/* ---- a server of any number of connections, which answers every request ---------------------- */
+
+typedef struct crowd {
+    int listener;
+    uint16_t port;
+    pthread_t thread;
+    pthread_t of[REQUESTS_MAX * 8];
+    unsigned accepted;
+} crowd_t;
+
+static void *answer_all(void *arg)
+{
+    int fd = (int)(intptr_t)arg;
+    char text[4096];
+    size_t n = 0;
+    ssize_t got;
+    while (n < sizeof text - 1 && (got = recv(fd, text + n, sizeof text - 1 - n, 0)) > 0) {
+        n += (size_t)got;
+        text[n] = '\0';
+        if (strstr(text, "{\"a\":1}")) { /* all of a request */
+            send_all(fd, ANSWER, sizeof ANSWER - 1);
+            n = 0;
+        }
+    }
+    close(fd);
+    return NULL;
+}
+
+static void *admit(void *arg)
+{
+    crowd_t *s = arg;
+    int fd;
+    while (s->accepted < PST_COUNT(s->of) && (fd = accept(s->listener, NULL, NULL)) >= 0)
+        assert_int_equal(pthread_create(&s->of[s->accepted++], NULL, answer_all, (void *)(intptr_t)fd), 0);
+    return NULL;
+}
+
+static void crowd_start(crowd_t *s)
+{
+    s->listener = listen_here(&s->port);
+    assert_int_equal(pthread_create(&s->thread, NULL, admit, s), 0);
+}
+
+/* When the client has closed all its connections. */
+static void crowd_join(crowd_t *s)
+{
+    shutdown(s->listener, SHUT_RDWR);
+    assert_int_equal(pthread_join(s->thread, NULL), 0);
+    for (unsigned i = 0; i < s->accepted; i++)
+        assert_int_equal(pthread_join(s->of[i], NULL), 0);
+    close(s->listener);
+}
+
+/* ---- the client: one target ------------------------------------------------------------------ */
+
 typedef struct client {
     pst_loop_t *loop;
     pst_http_t *http;
@@ -146,7 +220,7 @@ typedef struct client {
     unsigned ended, wanted;
     int status;
     pst_cause_t cause;
-    char body[256], header[64];
+    char body[256], header[64], why[400];
 } client_t;
 
 static pst_ns_t on_turn(void *arg, pst_ns_t now)
@@ -199,6 +273,8 @@ static void on_done(void *arg, const pst_http_answer_t *a, uint64_t latency_us)
     c->status = a->status;
     c->cause = a->transport;
     snprintf(c->body, sizeof c->body, "%.*s", (int)a->body.n, a->body.p ? a->body.p : "");
+    snprintf(c->why, sizeof c->why, "%.*s", (int)a->why.n, a->why.p ? a->why.p : "");
+    assert_int_equal(a->why.n > 0, a->status == 0);
     c->header[0] = '\0';
     for (unsigned i = 0; i < a->headers; i++) {
         if (pst_view_eqs(a->header[i].name, "x-request-id"))
@@ -221,8 +297,6 @@ static void call(client_t *c, const pst_http_req_t *req)
 
 static const pst_http_req_t small = {.path = {"/chat", 5}, .body = {"{\"a\":1}", 7}};
 
-#define ANSWER "HTTP/1.1 200 OK\r\nX-Request-ID: r-1\r\nContent-Length: 2\r\n\r\n{}"
-
 static const char *const answers[] = {ANSWER, ANSWER, ANSWER};
 
 /* ---- what goes over the wire ----------------------------------------------------------------- */
@@ -231,6 +305,11 @@ static void has(const server_t *s, unsigned i, const char *text)
 {
     if (!strcasestr(s->request[i], text))
         fail_msg("no \"%s\" in\n%s", text, s->request[i]);
+}
+
+static void begins(const char *text, const char *with)
+{
+    assert_memory_equal(text, with, PST_MIN(strlen(with), strlen(text) + 1));
 }
 
 static void one_call(bool through_curl)
@@ -505,6 +584,91 @@ static void connections_are_kept(void **state)
     }
 }
 
+/* A client that has `most` calls in flight until `left` have been started. */
+typedef struct busy {
+    client_t client;
+    unsigned left;
+} busy_t;
+
+static void on_busy_done(void *arg, const pst_http_answer_t *a, uint64_t latency_us)
+{
+    busy_t *b = arg;
+    on_done(&b->client, a, latency_us);
+    assert_int_equal(a->status, 200);
+    if (b->left > 0) {
+        b->left--;
+        assert_non_null(pst_http_start(b->client.http, b->client.target, &small, on_busy_done, b));
+    }
+}
+
+static void connections_are_as_many_as_calls_in_flight(void **state)
+{
+    (void)state;
+    enum { CALLS = 1000, IN_FLIGHT = 8 };
+    for (int curl = 0; curl < 2; curl++) {
+        crowd_t s = {0};
+        busy_t b = {.left = CALLS - IN_FLIGHT, .client = {.wanted = CALLS}};
+        crowd_start(&s);
+        client_start(&b.client, s.port, curl, 60 * PST_SEC);
+        for (unsigned i = 0; i < IN_FLIGHT; i++)
+            assert_non_null(pst_http_start(b.client.http, b.client.target, &small, on_busy_done, &b));
+        pst_loop_run(b.client.loop);
+        pst_http_stats_t stats = pst_http_stats(b.client.http);
+        client_stop(&b.client);
+        crowd_join(&s);
+        assert_int_equal(b.client.ended, CALLS);
+        assert_in_range(s.accepted, 1, IN_FLIGHT);
+        assert_int_equal(stats.connections, s.accepted);
+        assert_int_equal(stats.reused, CALLS - s.accepted);
+    }
+}
+
+/* The descriptors of this process that are connected to a port; how many, the last of them in *ret. */
+static unsigned connected_to(uint16_t port, int *ret)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        struct sockaddr_in a;
+        socklen_t n = sizeof a;
+        if (getpeername(fd, (struct sockaddr *)&a, &n) == 0 && a.sin_family == AF_INET && ntohs(a.sin_port) == port) {
+            *ret = fd;
+            count++;
+        }
+    }
+    return count;
+}
+
+static int option_of(int fd, int level, int option)
+{
+    int value = -1;
+    socklen_t n = sizeof value;
+    assert_int_equal(getsockopt(fd, level, option, &value, &n), 0);
+    return value;
+}
+
+/* Or what lies on the way forgets a connection whose model thinks for long, and nobody is told. */
+static void a_silent_connection_is_probed(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"aw"};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .answer = answers, .connections = 1};
+        client_t c = {0};
+        int fd = -1;
+        server_start(&s);
+        client_start(&c, s.port, curl, 60 * PST_SEC);
+        call(&c, &small);
+        assert_int_equal(connected_to(s.port, &fd), 1);
+        assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), 30);
+        assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+        client_stop(&c);
+        server_join(&s);
+        server_release(&s);
+    }
+}
+
 static void a_connection_that_the_server_closed_is_not_used(void **state)
 {
     (void)state;
@@ -605,10 +769,67 @@ static void nobody_there_is_a_failed_connection(void **state)
         server_join(&s); /* its port is closed now */
         client_start(&c, s.port, curl, 60 * PST_SEC);
         call(&c, &small);
+        char why[64];
+        snprintf(why, sizeof why, "connection refused by 127.0.0.1 port %u", s.port);
         assert_int_equal(c.status, 0);
         assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+        assert_string_equal(c.why, why);
         client_stop(&c);
     }
+}
+
+/* A label longer than any may be: no server of names is asked. */
+#define NO_NAME "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test"
+
+static void call_nowhere(const char *base_url, const char *proxy, pst_cause_t cause, const char *why)
+{
+    client_t c = {0};
+    pst_http_target_opts_t o = {.base_url = base_url, .proxy = proxy, .timeout = 60 * PST_SEC};
+    client_start_at(&c, &o);
+    call(&c, &small);
+    client_stop(&c);
+    assert_int_equal(c.status, 0);
+    assert_int_equal(c.cause, cause);
+    if (!strstr(c.why, why))
+        fail_msg("\"%s\" does not say \"%s\"", c.why, why);
+}
+
+static void a_name_that_does_not_resolve_is_told_apart(void **state)
+{
+    (void)state;
+    static const char why[] = "the name " NO_NAME " does not resolve";
+    call_nowhere("http://" NO_NAME "/v1", "", PST_CAUSE_DNS, why);
+    call_nowhere("http://user@" NO_NAME "/v1", "", PST_CAUSE_DNS, why);
+    call_nowhere("https://" NO_NAME "/v1", "", PST_CAUSE_DNS, why);
+    call_nowhere("https://127.0.0.1/v1", "http://" NO_NAME ":3128", PST_CAUSE_DNS, "the proxy's name " NO_NAME " does not resolve");
+}
+
+static void a_server_without_tls_fails_the_handshake(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"td"};
+    static const char *const plain[] = {"HTTP/1.1 400 Bad Request\r\n\r\n"};
+    server_t s = {.does = does, .answer = plain, .connections = 1};
+    char url[64];
+    server_start(&s);
+    snprintf(url, sizeof url, "https://127.0.0.1:%u/v1", s.port);
+    call_nowhere(url, "", PST_CAUSE_TLS, "TLS handshake failed: ");
+    server_join(&s);
+    server_release(&s);
+}
+
+static void a_proxy_that_refuses_is_no_provider_that_cuts(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"ac"};
+    static const char *const refusal[] = {"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"};
+    server_t s = {.does = does, .answer = refusal, .connections = 1};
+    char proxy[64];
+    server_start(&s);
+    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%u", s.port);
+    call_nowhere("https://model.invalid/v1", proxy, PST_CAUSE_CONNECTION, "407");
+    server_join(&s);
+    server_release(&s);
 }
 
 /* More than connections are made at once. */
@@ -642,6 +863,7 @@ static void a_connection_that_is_closed_at_once_fails_its_call(void **state)
         pst_ns_t before = pst_clock_mono();
         call(&c, &small);
         assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+        begins(c.why, "connection cut before an answer");
         assert_true(pst_clock_mono() - before < 30 * PST_SEC);
         client_stop(&c);
         server_join(&s);
@@ -683,27 +905,109 @@ static void half_an_answer_is_none(void **state)
         assert_int_equal(c.status, 0);
         assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
         assert_string_equal(c.body, "");
+        begins(c.why, "connection cut after 47 bytes of the answer");
         client_stop(&c);
         server_join(&s);
         server_release(&s);
     }
 }
 
-/* It cannot be read by h1.h; said again, it goes through curl. */
-static void a_packed_answer_is_unpacked_the_second_time(void **state)
+static size_t packed(char *to, size_t room, const void *body, size_t n, const char *coding)
+{
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)body, .avail_in = (uInt)n};
+    size_t head = 0;
+    char *bytes = malloc(room);
+    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, strcmp(coding, "gzip") == 0 ? MAX_WBITS + 16 : MAX_WBITS, 8, 0), Z_OK);
+    z.next_out = (Bytef *)bytes;
+    z.avail_out = (uInt)room;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    head = (size_t)snprintf(to, room, "HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %lu\r\n\r\n", coding,
+                            z.total_out);
+    assert_true(head + z.total_out <= room);
+    memcpy(to + head, bytes, z.total_out);
+    size_t all = head + z.total_out;
+    deflateEnd(&z);
+    free(bytes);
+    return all;
+}
+
+/* One call that is answered so, with a header of ours that asks for it or without one. */
+static void call_packed(client_t *c, bool through_curl, bool asks, const char *answer, size_t n)
+{
+    static const char *const does[] = {"aw"};
+    server_t s = {.does = does, .answer = &answer, .answer_n = &n, .connections = 1};
+    char url[64];
+    server_start(&s);
+    snprintf(url, sizeof url, "http://%s127.0.0.1:%u/v1", through_curl ? "user@" : "", s.port);
+    pst_http_target_opts_t o = {.base_url = url, .proxy = "", .timeout = 60 * PST_SEC, .asks_for_packed = asks};
+    client_start_at(c, &o);
+    call(c, &small);
+    client_stop(c);
+    server_join(&s);
+    const char *line = strcasestr(s.request[0], "\r\nAccept-Encoding: gzip\r\n");
+    assert_true(asks == (line != NULL));
+    assert_true(asks == (strcasestr(s.request[0], "accept-encoding") != NULL));
+    server_release(&s);
+}
+
+static void a_packed_answer_is_unpacked(void **state)
 {
     (void)state;
-    /* {"packed":true} by gzip, in chunks, for it has NULs: each answer ends before its first. */
+    static const char body[] = "{\"packed\":true}";
+    for (int i = 0; i < 8; i++) {
+        client_t c = {0};
+        char answer[512];
+        size_t n = packed(answer, sizeof answer, body, sizeof body - 1, i & 2 ? "gzip" : "deflate");
+        call_packed(&c, i & 1, i & 4, answer, n);
+        assert_int_equal(c.status, 200);
+        assert_string_equal(c.body, body);
+    }
+}
+
+/* 64 KiB that would be 64 MiB. */
+static void a_bomb_is_an_answer_too_large(void **state)
+{
+    (void)state;
+    size_t zeros = (size_t)64 << 20, room = (size_t)1 << 20;
+    char *body = calloc(1, zeros), *answer = malloc(room);
+    size_t n = packed(answer, room, body, zeros, "gzip");
+    for (int curl = 0; curl < 2; curl++) {
+        client_t c = {0};
+        call_packed(&c, curl, true, answer, n);
+        assert_int_equal(c.status, 0);
+        assert_int_equal(c.cause, PST_CAUSE_PAYLOAD_TOO_LARGE);
+    }
+    free(body);
+    free(answer);
+}
+
+static void a_packed_answer_that_is_broken_is_none(void **state)
+{
+    (void)state;
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}";
+    for (int curl = 0; curl < 2; curl++) {
+        client_t c = {0};
+        call_packed(&c, curl, false, answer, sizeof answer - 1);
+        assert_int_equal(c.status, 0);
+        assert_int_equal(c.cause, PST_CAUSE_BAD_ANSWER);
+        begins(c.why, "the provider's answer cannot be unpacked");
+    }
+}
+
+/* It cannot be read by h1.h; said again, it goes through curl. */
+static void what_only_curl_unpacks_goes_there_the_second_time(void **state)
+{
+    (void)state;
     static const char *const does[] = {"ac", "ac"};
     static const char head[] = "HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}";
-    static const char *const texts[] = {"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", head};
+    static const char *const texts[] = {"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}", head};
     server_t s = {.does = does, .answer = texts, .connections = 2};
     client_t c = {0};
     server_start(&s);
     client_start(&c, s.port, false, 60 * PST_SEC);
     call(&c, &small);
     assert_int_equal(c.status, 0);
-    assert_int_equal(c.cause, PST_CAUSE_CONNECTION);
+    assert_int_equal(c.cause, PST_CAUSE_BAD_ANSWER);
     call(&c, &small);
     assert_int_equal(c.status, 200);
     client_stop(&c);
@@ -728,10 +1032,72 @@ static void a_call_has_its_time(void **state)
         call(&c, &small);
         assert_int_equal(c.status, 0);
         assert_int_equal(c.cause, PST_CAUSE_TIMEOUT);
+        assert_string_equal(c.why, "the provider did not answer in time");
         client_stop(&c);
         server_join(&s);
         assert_true(s.closed_by_client);
         server_release(&s);
+    }
+}
+
+/* One call of a target with that time between two pieces of an answer. */
+static void call_idling(server_t *s, client_t *c, bool through_curl, pst_ns_t idle_timeout)
+{
+    char url[64];
+    server_start(s);
+    snprintf(url, sizeof url, "http://%s127.0.0.1:%u/v1", through_curl ? "user@" : "", s->port);
+    pst_http_target_opts_t o = {.base_url = url, .proxy = "", .timeout = 60 * PST_SEC, .idle_timeout = idle_timeout};
+    client_start_at(c, &o);
+    call(c, &small);
+    client_stop(c);
+    server_join(s);
+    server_release(s);
+}
+
+static void an_answer_that_stalls_is_cut(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"stw"};
+    static const char *const begun[] = {"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n",
+                                        "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"half\":"};
+    for (int i = 0; i < 4; i++) {
+        server_t s = {.does = does, .answer = &begun[i / 2], .connections = 1};
+        client_t c = {0};
+        char why[128];
+        call_idling(&s, &c, i % 2, 100 * PST_MS);
+        snprintf(why, sizeof why, "the provider sent %zu bytes of an answer and then nothing for 0.1 s", strlen(begun[i / 2]));
+        assert_int_equal(c.status, 0);
+        assert_int_equal(c.cause, PST_CAUSE_TIMEOUT);
+        assert_string_equal(c.why, why);
+        assert_true(s.closed_by_client);
+    }
+}
+
+/* A model may think for minutes, behind an interim answer too. */
+static void silence_before_an_answer_does_not_count(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"sptw", "stptw"};
+    static const char *const texts[] = {ANSWER, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", ANSWER};
+    for (int i = 0; i < 4; i++) {
+        server_t s = {.does = &does[i / 2], .answer = &texts[i / 2], .connections = 1};
+        client_t c = {0};
+        call_idling(&s, &c, i % 2, PAUSE_MS * PST_MS / 4);
+        assert_int_equal(c.status, 200);
+    }
+}
+
+static void an_answer_in_drops_is_not_idle(void **state)
+{
+    (void)state;
+    static const char *const does[] = {"stptptptw"};
+    static const char *const drops[] = {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", "{", " ", "}"};
+    for (int curl = 0; curl < 2; curl++) {
+        server_t s = {.does = does, .answer = drops, .connections = 1};
+        client_t c = {0};
+        call_idling(&s, &c, curl, 5 * PAUSE_MS * PST_MS / 2);
+        assert_int_equal(c.status, 200);
+        assert_string_equal(c.body, "{ }");
     }
 }
 
@@ -792,17 +1158,28 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_body_in_pieces_arrives_whole),
     cmocka_unit_test(what_cannot_be_sent_is_refused),
     cmocka_unit_test(connections_are_kept),
+    cmocka_unit_test(connections_are_as_many_as_calls_in_flight),
+    cmocka_unit_test(a_silent_connection_is_probed),
     cmocka_unit_test(a_connection_that_the_server_closed_is_not_used),
     cmocka_unit_test(a_connection_rests_no_longer_than_servers_wait),
     cmocka_unit_test(a_call_that_was_sent_is_not_sent_again),
     cmocka_unit_test(an_answer_may_come_before_the_end_of_the_request),
     cmocka_unit_test(nobody_there_is_a_failed_connection),
+    cmocka_unit_test(a_name_that_does_not_resolve_is_told_apart),
+    cmocka_unit_test(a_server_without_tls_fails_the_handshake),
+    cmocka_unit_test(a_proxy_that_refuses_is_no_provider_that_cuts),
     cmocka_unit_test(all_calls_hear_that_nobody_is_there),
     cmocka_unit_test(a_connection_that_is_closed_at_once_fails_its_call),
     cmocka_unit_test(the_end_waits_for_nothing),
     cmocka_unit_test(half_an_answer_is_none),
-    cmocka_unit_test(a_packed_answer_is_unpacked_the_second_time),
+    cmocka_unit_test(a_packed_answer_is_unpacked),
+    cmocka_unit_test(a_bomb_is_an_answer_too_large),
+    cmocka_unit_test(a_packed_answer_that_is_broken_is_none),
+    cmocka_unit_test(what_only_curl_unpacks_goes_there_the_second_time),
     cmocka_unit_test(a_call_has_its_time),
+    cmocka_unit_test(an_answer_that_stalls_is_cut),
+    cmocka_unit_test(silence_before_an_answer_does_not_count),
+    cmocka_unit_test(an_answer_in_drops_is_not_idle),
     cmocka_unit_test(a_cut_call_is_not_heard_of),
     cmocka_unit_test(calls_outlive_their_target),
 };

@@ -1,6 +1,8 @@
 #include "unit.h"
 
-#include "http/reply.h"
+#include <zlib.h>
+
+#include "http/unpack.h"
 #include "penstock/limits.h"
 
 typedef struct want {
@@ -162,11 +164,11 @@ static void headers_are_lower_case_and_trimmed(void **state)
     assert_true(pst_view_eqs(a.header[0].value, "Abc Def"));
     assert_true(pst_view_eqs(a.header[1].name, "empty"));
     assert_int_equal(a.header[1].value.n, 0);
-    assert_true(r.encoded);
+    assert_int_equal(r.coding, PST_CODING_OTHER);
     pst_reply_clear(&r);
     static const char plain[] = OK "Content-Encoding: Identity\r\nContent-Length: 0\r\n\r\n";
     assert_int_equal(feed(&r, plain, sizeof plain - 1, SIZE_MAX), PST_REPLY_DONE);
-    assert_false(r.encoded);
+    assert_int_equal(r.coding, PST_CODING_NONE);
     pst_reply_release(&r);
 }
 
@@ -294,6 +296,138 @@ static void what_curl_hands_on_is_kept_alike(void **state)
     pst_reply_release(&r);
 }
 
+/* window: 16 more: gzip; negative: without a header. */
+static void put_packed(pst_buf_t *to, const void *body, size_t n, int window)
+{
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)body, .avail_in = (uInt)n};
+    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, window, 8, 0), Z_OK);
+    size_t room = deflateBound(&z, n);
+    z.next_out = (Bytef *)pst_buf_reserve(to, room);
+    z.avail_out = (uInt)room;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    to->n += z.total_out;
+    deflateEnd(&z);
+}
+
+/* What becomes of an answer with that body; the answer in *r, to be released. */
+static pst_reply_state_t unpack(pst_reply_t *r, const char *coding, const pst_buf_t *body)
+{
+    char head[128];
+    int n = snprintf(head, sizeof head, OK "Content-Encoding: %s\r\nContent-Length: %zu\r\n\r\n", coding, body->n);
+    pst_reply_init(r);
+    pst_reply_state_t s = feed(r, head, (size_t)n, SIZE_MAX);
+    if (body->n)
+        s = feed(r, body->p, body->n, SIZE_MAX);
+    assert_int_equal(s, PST_REPLY_DONE);
+    return pst_reply_unpack(r);
+}
+
+static void check_unpacked(const char *coding, pst_buf_t *body, pst_reply_state_t want, const char *text)
+{
+    pst_reply_t r;
+    assert_int_equal(unpack(&r, coding, body), want);
+    if (want == PST_REPLY_DONE)
+        assert_body(&r, text);
+    pst_reply_release(&r);
+    pst_buf_clear(body);
+}
+
+static void packed_bodies_are_unpacked(void **state)
+{
+    (void)state;
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    put_packed(&b, "hello", 5, MAX_WBITS + 16);
+    check_unpacked("gzip", &b, PST_REPLY_DONE, "hello");
+    put_packed(&b, "hello", 5, MAX_WBITS + 16);
+    check_unpacked("X-GZip", &b, PST_REPLY_DONE, "hello");
+    put_packed(&b, "hel", 3, MAX_WBITS + 16);
+    put_packed(&b, "lo", 2, MAX_WBITS + 16);
+    check_unpacked("gzip", &b, PST_REPLY_DONE, "hello");
+    put_packed(&b, "hello", 5, MAX_WBITS);
+    check_unpacked("deflate", &b, PST_REPLY_DONE, "hello");
+    put_packed(&b, "hello", 5, -MAX_WBITS);
+    check_unpacked("deflate", &b, PST_REPLY_DONE, "hello");
+    check_unpacked("gzip", &b, PST_REPLY_DONE, "");
+    pst_buf_release(&b);
+}
+
+static void what_does_not_unpack_is_broken(void **state)
+{
+    (void)state;
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    put_packed(&b, "hello", 5, MAX_WBITS + 16);
+    b.n--; /* cut */
+    check_unpacked("gzip", &b, PST_REPLY_BROKEN, NULL);
+    put_packed(&b, "hello", 5, MAX_WBITS + 16);
+    pst_buf_putc(&b, '.'); /* no member */
+    check_unpacked("gzip", &b, PST_REPLY_BROKEN, NULL);
+    put_packed(&b, "hello", 5, MAX_WBITS + 16);
+    b.p[b.n - 6] ^= 1; /* its check */
+    check_unpacked("gzip", &b, PST_REPLY_BROKEN, NULL);
+    put_packed(&b, "hello", 5, -MAX_WBITS);
+    check_unpacked("gzip", &b, PST_REPLY_BROKEN, NULL);
+    pst_buf_puts(&b, "{}");
+    check_unpacked("deflate", &b, PST_REPLY_BROKEN, NULL);
+    pst_buf_release(&b);
+}
+
+static void an_unpacked_body_has_its_limit(void **state)
+{
+    (void)state;
+    size_t most = PST_RESULT_BODY_BYTES_MAX;
+    char *zeros = calloc(1, most + 1);
+    pst_reply_t r;
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    put_packed(&b, zeros, most, MAX_WBITS + 16);
+    assert_int_equal(unpack(&r, "gzip", &b), PST_REPLY_DONE);
+    assert_int_equal(r.body_end - r.body_at, most);
+    pst_reply_release(&r);
+    pst_buf_clear(&b);
+    put_packed(&b, zeros, most + 1, MAX_WBITS + 16);
+    check_unpacked("gzip", &b, PST_REPLY_TOO_LARGE, NULL);
+    pst_buf_release(&b);
+    free(zeros);
+}
+
+/* As an answer in the memory of one before it, which was unpacked. */
+static void an_unpacked_reply_is_used_again(void **state)
+{
+    (void)state;
+    pst_reply_t r;
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    put_packed(&b, "hello", 5, MAX_WBITS + 16);
+    assert_int_equal(unpack(&r, "gzip", &b), PST_REPLY_DONE);
+    pst_reply_clear(&r);
+    static const char plain[] = OK "Content-Length: 3\r\n\r\nyes";
+    assert_int_equal(feed(&r, plain, sizeof plain - 1, SIZE_MAX), PST_REPLY_DONE);
+    assert_int_equal(r.coding, PST_CODING_NONE);
+    assert_body(&r, "yes");
+    pst_reply_release(&r);
+    pst_buf_release(&b);
+}
+
+/* Two codings, in one header or in two, are curl's. */
+static void several_codings_are_others(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        OK "Content-Encoding: gzip, gzip\r\nContent-Length: 0\r\n\r\n",
+        OK "Content-Encoding: gzip\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
+        OK "Content-Encoding: zstd\r\nContent-Length: 0\r\n\r\n"};
+    pst_reply_t r;
+    pst_reply_init(&r);
+    for (size_t i = 0; i < PST_COUNT(texts); i++) {
+        pst_reply_clear(&r);
+        assert_int_equal(feed(&r, texts[i], strlen(texts[i]), SIZE_MAX), PST_REPLY_DONE);
+        assert_int_equal(r.coding, PST_CODING_OTHER);
+    }
+    pst_reply_release(&r);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(answers_are_framed),
     cmocka_unit_test(a_connection_is_kept_only_where_all_is_clear),
@@ -305,6 +439,11 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_body_has_its_limit),
     cmocka_unit_test(a_body_may_come_in_many_chunks),
     cmocka_unit_test(what_curl_hands_on_is_kept_alike),
+    cmocka_unit_test(packed_bodies_are_unpacked),
+    cmocka_unit_test(what_does_not_unpack_is_broken),
+    cmocka_unit_test(an_unpacked_body_has_its_limit),
+    cmocka_unit_test(an_unpacked_reply_is_used_again),
+    cmocka_unit_test(several_codings_are_others),
 };
 
 UNIT_MAIN(tests)

@@ -14,9 +14,12 @@
 
 #define SHARD_CALLS 64
 #define CONNECT_TIMEOUT_MS 10000L
+/* While a model thinks nothing is said for minutes, and what lies on the way (NAT, load balancers) forgets connections that
+ * are silent, some after four of them.  TCP's own probes are all there is: HTTP/2's pings are curl_easy_upkeep's, which in
+ * libcurl 7.88 knows no connections of a multi handle. */
 #define KEEPALIVE_IDLE_S 60L
-#define CONNECTION_BUFFER_BYTES 8192L
 #define KEEPALIVE_INTERVAL_S 30L
+#define CONNECTION_BUFFER_BYTES 8192L
 /* With HTTP/2 libcurl 7.88 can have taken the end of a large answer from the socket and then wait for the socket to
  * become readable, which it never does.  So connections of a shard that was quiet so long are said to be. */
 #define NUDGE_EVERY (250 * PST_MS)
@@ -56,6 +59,8 @@ struct pst_curl {
     pst_heap_t timers;    /* of shard_t.due */
     pst_ns_t nudge_at;    /* while there are calls */
     pst_link_t live, idle; /* call_t.link */
+    pst_heap_t answers;    /* of call_t.answer */
+    uint64_t connections, reused;
     pst_replies_t replies;
 };
 
@@ -68,6 +73,7 @@ struct pst_curl_site {
     bool asked, http1;          /* known whether it takes HTTP/1.1, and so */
     unsigned calls;             /* in flight */
     long timeout_ms;
+    pst_ns_t idle_timeout;
     struct curl_slist *headers; /* of every call */
 };
 
@@ -86,7 +92,10 @@ typedef struct call {
     unsigned pieces, piece_at;   /* the next to be sent, from piece_from on */
     size_t piece_from;
     pst_reply_t *reply;          /* NULL: nothing has come */
-    bool too_large;
+    pst_heap_node_t answer;      /* in pst_curl.answers once it has begun: when it may have stalled */
+    pst_ns_t heard;              /* the last of it */
+    bool too_large, stalled;
+    char said[CURL_ERROR_SIZE];  /* by curl, of what went wrong */
     bool own_proxy;              /* the easy handle is set to a site's */
     pst_http_done_fn *done;
     void *arg;
@@ -116,12 +125,15 @@ pst_curl_site_t *pst_curl_site_new(const pst_http_target_opts_t *o, char *const 
     s->tls = strncasecmp(o->base_url, "https:", 6) == 0;
     s->asked = s->http1 = !s->tls;
     s->timeout_ms = (long)PST_MIN(PST_MAX(o->timeout / PST_MS, (pst_ns_t)1), (pst_ns_t)INT32_MAX);
+    s->idle_timeout = o->idle_timeout;
     for (unsigned i = 0; i < lines; i++)
         add_header(&s->headers, line[i]);
     /* A name without a value is not sent, and keeps curl from sending its own: Expect would ask for "100
-     * Continue" before a longer body and wait a second for it; unpacking an answer costs more than it saves. */
+     * Continue" before a longer body and wait a second for it; unpacking an answer costs more than it saves, unless the
+     * line is slow. */
     add_header(&s->headers, "Expect:");
-    add_header(&s->headers, "Accept-Encoding:");
+    if (!o->asks_for_packed)
+        add_header(&s->headers, "Accept-Encoding:");
     return s;
 }
 
@@ -200,13 +212,19 @@ static pst_reply_t *reply_of(call_t *c)
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
     call_t *c = arg;
+    c->heard = pst_loop_now(c->shard->curl->loop);
     c->too_large = !pst_reply_body(reply_of(c), p, size * n);
     return c->too_large ? 0 : size * n;
 }
 
 static size_t on_header(char *p, size_t size, size_t n, void *arg)
 {
-    pst_reply_header(reply_of(arg), pst_view(p, size * n));
+    call_t *c = arg;
+    pst_curl_t *owner = c->shard->curl;
+    pst_reply_header(reply_of(c), pst_view(p, size * n));
+    c->heard = pst_loop_now(owner->loop);
+    if (c->site->idle_timeout && pst_reply_begun(c->reply) && !pst_heap_has(&c->answer))
+        pst_heap_set(&owner->answers, &c->answer, pst_ns_add(c->heard, c->site->idle_timeout));
     return size * n;
 }
 
@@ -224,30 +242,30 @@ static int on_debug(CURL *easy, curl_infotype type, char *p, size_t n, void *arg
     return 0;
 }
 
-static pst_cause_t cause_of(const call_t *c, CURLcode code)
+static void trouble_of(const call_t *c, CURLcode code, pst_trouble_t *ret)
 {
     if (c->too_large)
-        return PST_CAUSE_PAYLOAD_TOO_LARGE;
-    if (code == CURLE_OPERATION_TIMEDOUT)
-        return PST_CAUSE_TIMEOUT;
-    if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
-        return PST_CAUSE_CERTIFICATE;
-    return PST_CAUSE_CONNECTION;
+        pst_trouble_too_large(ret);
+    else if (c->stalled)
+        pst_trouble_stalled(ret, pst_trouble_bytes(c->easy), c->site->idle_timeout);
+    else
+        pst_trouble_of_curl(ret, c->easy, code, c->said);
 }
 
 /* An answer that broke off is none: half a body cannot be told from a whole one by whoever reads it. */
-static void fill_answer(const call_t *c, CURLcode code, pst_http_header_t *header, pst_http_answer_t *ret)
+static void fill_answer(const call_t *c, CURLcode code, pst_http_header_t *header, pst_trouble_t *trouble,
+                        pst_http_answer_t *ret)
 {
     *ret = (pst_http_answer_t){.transport = PST_CAUSE_NONE, .wall_ms = pst_clock_wall_ms()};
-    if (code != CURLE_OK) {
-        ret->transport = cause_of(c, code);
-        return;
-    }
     long status = 0;
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (code != CURLE_OK || status == 0) {
+        trouble_of(c, code, trouble);
+        ret->transport = trouble->cause;
+        ret->why = pst_view_str(trouble->text);
+        return;
+    }
     ret->status = (int)status;
-    if (status == 0)
-        ret->transport = PST_CAUSE_CONNECTION;
     if (c->reply)
         pst_reply_fill(c->reply, header, ret);
 }
@@ -303,6 +321,7 @@ static void set_proxy(const pst_curl_t *p, call_t *c, const char *proxy)
 static void set_options(pst_curl_t *p, call_t *c)
 {
     curl_easy_setopt(c->easy, CURLOPT_PRIVATE, c);
+    curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, c->said);
     curl_easy_setopt(c->easy, CURLOPT_SHARE, p->share);
     curl_easy_setopt(c->easy, CURLOPT_POST, 1L);
     curl_easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
@@ -340,6 +359,7 @@ static call_t *new_call(pst_curl_t *p)
     c->parsed = curl_url();
     PST_ASSERT(c->parsed);
     pst_link_init(&c->link);
+    pst_heap_node_init(&c->answer);
     pst_buf_init(&c->url, 0);
     pst_buf_init(&c->extra, 0);
     set_options(p, c);
@@ -380,7 +400,9 @@ static void rest_call(pst_curl_t *p, call_t *c)
     pst_curl_site_unref(&c->site);
     pst_replies_give(&p->replies, &c->reply);
     c->connected = NULL;
-    c->too_large = false;
+    pst_heap_remove(&p->answers, &c->answer);
+    c->too_large = c->stalled = false;
+    c->said[0] = '\0';
     pst_link_remove(&c->link);
     pst_link_after(&p->idle, &c->link);
 }
@@ -400,7 +422,7 @@ static void hand_out(pst_curl_t *p, call_t *c, int fd)
     pst_curl_connected_fn *connected = pst_take(&c->connected);
     unwatch(p, fd);
     pst_wire_tls(&wire, fd, c->easy, close_wire, c);
-    connected(c->arg, &wire, PST_CAUSE_NONE);
+    connected(c->arg, &wire, NULL);
 }
 
 /* Without TLS a descriptor is all it needs: curl closes its own, another one keeps the connection open. */
@@ -410,15 +432,27 @@ static void finish_connect(pst_curl_t *p, call_t *c, CURLcode code)
     curl_socket_t fd = CURL_SOCKET_BAD;
     if (code == CURLE_OK)
         curl_easy_getinfo(c->easy, CURLINFO_ACTIVESOCKET, &fd);
+    p->connections += fd != CURL_SOCKET_BAD;
     if (fd != CURL_SOCKET_BAD && c->site->tls) {
         hand_out(p, c, fd);
         return;
     }
     int own = fd == CURL_SOCKET_BAD ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    pst_trouble_t trouble;
+    if (own < 0)
+        trouble_of(c, code, &trouble);
     pst_wire_plain(&wire, own);
     leave_shard(c);
-    c->connected(c->arg, own < 0 ? NULL : &wire, cause_of(c, code));
+    c->connected(c->arg, own < 0 ? NULL : &wire, &trouble);
     rest_call(p, c);
+}
+
+static void count(pst_curl_t *p, const call_t *c, CURLcode code)
+{
+    long made = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_NUM_CONNECTS, &made);
+    p->connections += (uint64_t)made;
+    p->reused += code == CURLE_OK && made == 0;
 }
 
 static void finish(pst_curl_t *p, call_t *c, CURLcode code)
@@ -431,7 +465,9 @@ static void finish(pst_curl_t *p, call_t *c, CURLcode code)
     curl_easy_getinfo(c->easy, CURLINFO_TOTAL_TIME_T, &us);
     pst_http_header_t header[PST_HTTP_ANSWER_HEADERS_MAX];
     pst_http_answer_t answer;
-    fill_answer(c, code, header, &answer);
+    pst_trouble_t trouble;
+    count(p, c, code);
+    fill_answer(c, code, header, &trouble, &answer);
     leave_shard(c);
     c->done(c->arg, &answer, (uint64_t)us);
     rest_call(p, c);
@@ -579,6 +615,22 @@ static void enter_shard(pst_curl_t *p, call_t *c)
     PST_ASSERT(curl_multi_add_handle(s->multi, c->easy) == CURLM_OK);
 }
 
+/* An answer that has begun and stalls: looked at when it would be over had nothing come since. */
+static void end_stalled(pst_curl_t *p, pst_ns_t now)
+{
+    pst_heap_node_t *top;
+    while ((top = pst_heap_top(&p->answers)) && top->key <= now) {
+        call_t *c = PST_CONTAINER(top, call_t, answer);
+        pst_ns_t over = pst_ns_add(c->heard, c->site->idle_timeout);
+        if (over > now) {
+            pst_heap_set(&p->answers, top, over);
+            continue;
+        }
+        c->stalled = true;
+        finish(p, c, CURLE_OPERATION_TIMEDOUT);
+    }
+}
+
 void pst_curl_step(pst_curl_t *p, pst_ns_t now)
 {
     pst_heap_node_t *top;
@@ -591,12 +643,18 @@ void pst_curl_step(pst_curl_t *p, pst_ns_t now)
     if (now >= p->nudge_at)
         nudge(p, now);
     collect_all(p);
+    end_stalled(p, now);
+}
+
+static pst_ns_t due_in(const pst_heap_t *h)
+{
+    const pst_heap_node_t *top = pst_heap_top(h);
+    return top ? top->key : PST_NEVER;
 }
 
 pst_ns_t pst_curl_due(const pst_curl_t *p)
 {
-    const pst_heap_node_t *top = pst_heap_top(&p->timers);
-    return top ? pst_ns_min(top->key, p->nudge_at) : p->nudge_at;
+    return pst_ns_min(p->nudge_at, pst_ns_min(due_in(&p->timers), due_in(&p->answers)));
 }
 
 /* ---- start and stop -------------------------------------------------------------------------- */
@@ -750,6 +808,16 @@ bool pst_curl_proxied(const pst_curl_t *p)
     return p->proxied;
 }
 
+uint64_t pst_curl_connections(const pst_curl_t *p)
+{
+    return p->connections;
+}
+
+uint64_t pst_curl_reused(const pst_curl_t *p)
+{
+    return p->reused;
+}
+
 pst_curl_t *pst_curl_new(pst_loop_t *loop)
 {
     pst_http_memory_begin();
@@ -764,6 +832,7 @@ pst_curl_t *pst_curl_new(pst_loop_t *loop)
     curl_share_setopt(p->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
     curl_share_setopt(p->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     pst_heap_init(&p->timers);
+    pst_heap_init(&p->answers);
     p->nudge_at = PST_NEVER;
     pst_link_init(&p->roomy);
     pst_link_init(&p->ready);
@@ -792,6 +861,7 @@ void pst_curl_destroy(pst_curl_t **p)
     free(x->shard);
     free(x->conn);
     pst_heap_release(&x->timers);
+    pst_heap_release(&x->answers);
     pst_replies_release(&x->replies);
     curl_share_cleanup(x->share);
     curl_global_cleanup();

@@ -15,6 +15,7 @@
 #define PST_HTTP_CURL_H
 
 #include "http/call.h"
+#include "http/trouble.h"
 #include "http/wire.h"
 
 typedef struct pst_curl pst_curl_t;
@@ -26,6 +27,8 @@ void pst_curl_step(pst_curl_t *p, pst_ns_t now);
 pst_ns_t pst_curl_due(const pst_curl_t *p);
 /* The environment names a proxy, which curl knows how to use. */
 bool pst_curl_proxied(const pst_curl_t *p);
+uint64_t pst_curl_connections(const pst_curl_t *p); /* made, handed out or not */
+uint64_t pst_curl_reused(const pst_curl_t *p);      /* answers over one that had served another call */
 
 /* A server.  line: header lines of every request; copied, and wiped at the end. */
 pst_curl_site_t *pst_curl_site_new(const pst_http_target_opts_t *o, char *const *line, unsigned lines);
@@ -41,8 +44,8 @@ pst_http_call_t *pst_curl_start(pst_curl_t *p, pst_curl_site_t *s, const pst_htt
                                 void *arg);
 void pst_curl_cancel(pst_curl_t *p, pst_http_call_t *call);
 
-/* wire: the callee's, who closes it before pst_curl_destroy; NULL for the cause that there is none. */
-typedef void pst_curl_connected_fn(void *arg, const pst_wire_t *wire, pst_cause_t cause);
+/* wire: the callee's, who closes it before pst_curl_destroy; NULL: there is none, because of `why`. */
+typedef void pst_curl_connected_fn(void *arg, const pst_wire_t *wire, const pst_trouble_t *why);
 /* Opens a connection for HTTP/1.1.  Never calls back at once, nor after pst_curl_destroy. */
 void pst_curl_connect(pst_curl_t *p, pst_curl_site_t *s, pst_curl_connected_fn *connected, void *arg);
 

@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 
 #include "http/reply.h"
+#include "http/unpack.h"
 #include "http/wire.h"
 #include "proc/clock.h"
 #include "providers/common.h"
@@ -23,7 +24,9 @@ typedef struct conn {
     uint32_t events;      /* watched for */
     call_t *call;         /* NULL: idle */
     pst_reply_t *reply;   /* NULL: nothing has come */
-    pst_ns_t since;       /* idle */
+    pst_ns_t since;       /* idle; or the last that was heard of an answer that has begun */
+    pst_link_t answer;    /* site's answers */
+    size_t came;          /* of the answer */
     bool used;            /* it has served a call */
 } conn_t;
 
@@ -40,8 +43,8 @@ struct call {
     unsigned pieces;
     pst_view_t body;      /* where there are no pieces: the one there is */
     size_t bytes, sent;   /* of the whole request */
-    pst_cause_t cause;    /* ended: with what follows it waits to be reported */
-    pst_reply_t *reply;
+    pst_trouble_t *trouble; /* ended without an answer */
+    pst_reply_t *reply;   /* ended: with what follows it waits to be reported */
     uint64_t latency_us;
     pst_http_done_fn *done;
     void *arg;
@@ -54,13 +57,14 @@ struct pst_h1_site {
     char *base_path;
     char *lines;          /* headers of every request, the key's among them, and the empty line */
     size_t lines_n;
-    pst_ns_t timeout;
+    pst_ns_t timeout, idle_timeout;
     bool unfit;
     bool gone;            /* destroyed but for the calls there still are, and connections on their way */
     unsigned calls_n, waiting_n, connecting;
     pst_link_t idle;      /* conn_t.link, the latest first */
     pst_link_t waiting;   /* call_t.wait, the oldest first */
     pst_link_t calls;     /* call_t.age, the oldest first: the first to time out */
+    pst_link_t answers;   /* conn_t.answer: begun and not whole, the longest silent first */
 };
 
 struct pst_h1 {
@@ -70,6 +74,7 @@ struct pst_h1 {
     pst_link_t unsent;    /* conn_t.link: to be sent in the next step */
     pst_link_t ended;     /* call_t.link */
     unsigned ended_n;
+    uint64_t reused;
     pst_link_t spare_calls;
     pst_replies_t replies;
 };
@@ -114,13 +119,14 @@ static void wait_no_longer(call_t *c)
 static void attach(conn_t *n, call_t *c)
 {
     n->call = c;
+    n->came = 0;
     c->conn = n;
     wait_no_longer(c);
     pst_link_remove(&n->link);
     pst_link_before(&n->site->h1->unsent, &n->link);
 }
 
-static void on_connected(void *arg, const pst_wire_t *wire, pst_cause_t cause);
+static void on_connected(void *arg, const pst_wire_t *wire, const pst_trouble_t *why);
 
 /* One for each call that waits. */
 static void open_conns(pst_h1_site_t *s)
@@ -164,6 +170,7 @@ static void add_conn(pst_h1_site_t *s, const pst_wire_t *wire)
 {
     conn_t *n = pst_calloc(1, sizeof *n);
     pst_link_init(&n->link);
+    pst_link_init(&n->answer);
     n->site = s;
     n->wire = *wire;
     rest_conn(n);
@@ -196,6 +203,7 @@ static void recycle(call_t *c)
     pst_link_remove(&c->age);
     pst_link_remove(&c->link);
     pst_replies_give(&p->replies, &c->reply);
+    free(pst_take(&c->trouble));
     pst_link_after(&p->spare_calls, &c->link);
     s->calls_n--;
     free_if_gone(s);
@@ -205,6 +213,8 @@ static void recycle(call_t *c)
 static void leave_conn(call_t *c, bool whole)
 {
     conn_t *n = pst_take(&c->conn);
+    n->site->h1->reused += whole && n->used;
+    pst_link_remove(&n->answer);
     n->call = NULL;
     n->used = true;
     if (whole)
@@ -220,8 +230,11 @@ static void leave_conn(call_t *c, bool whole)
 static void report(call_t *c)
 {
     pst_http_header_t header[PST_HTTP_ANSWER_HEADERS_MAX];
-    pst_http_answer_t answer = {.transport = c->cause, .wall_ms = pst_clock_wall_ms()};
-    if (c->cause == PST_CAUSE_NONE) {
+    pst_http_answer_t answer = {.transport = PST_CAUSE_NONE, .wall_ms = pst_clock_wall_ms()};
+    if (c->trouble) {
+        answer.transport = c->trouble->cause;
+        answer.why = pst_view_str(c->trouble->text);
+    } else {
         answer.status = c->reply->status;
         pst_reply_fill(c->reply, header, &answer);
     }
@@ -237,39 +250,56 @@ static void report_all(pst_h1_t *p)
         report(PST_CONTAINER(p->ended.next, call_t, link));
 }
 
-static void end(call_t *c, pst_cause_t cause)
+/* What is packed in a way that is not known here goes through curl from then on, which knows more of them. */
+static void unpack(call_t *c)
+{
+    bool known = c->reply->coding != PST_CODING_OTHER;
+    pst_reply_state_t s = known ? pst_reply_unpack(c->reply) : PST_REPLY_BROKEN;
+    c->site->unfit = c->site->unfit || !known;
+    if (s == PST_REPLY_DONE)
+        return;
+    c->trouble = pst_alloc(sizeof *c->trouble);
+    if (s == PST_REPLY_TOO_LARGE)
+        pst_trouble_too_large(c->trouble);
+    else
+        pst_trouble_packed(c->trouble);
+}
+
+/* why: copied; NULL: with an answer. */
+static void end(call_t *c, const pst_trouble_t *why)
 {
     pst_h1_t *p = c->site->h1;
-    c->cause = cause;
+    if (why) {
+        c->trouble = pst_alloc(sizeof *why);
+        *c->trouble = *why;
+    }
     c->latency_us = pst_ns_since(pst_clock_mono(), c->began) / PST_US;
     wait_no_longer(c);
     pst_link_remove(&c->age);
     if (c->conn)
-        leave_conn(c, cause == PST_CAUSE_NONE);
-    if (c->reply && c->reply->encoded) {
-        c->site->unfit = true;
-        c->cause = PST_CAUSE_CONNECTION; /* said again it goes another way */
-    }
+        leave_conn(c, !why);
+    if (c->reply && c->reply->coding)
+        unpack(c);
     pst_link_before(&p->ended, &c->link);
     p->ended_n++;
 }
 
 /* No connection for those who waited for this one: their share, where not all had begun to be made. */
-static void refuse(pst_h1_site_t *s, pst_cause_t cause)
+static void refuse(pst_h1_site_t *s, const pst_trouble_t *why)
 {
     unsigned making = s->connecting + 1;
     for (unsigned n = (s->waiting_n + making - 1) / making; n > 0; n--)
-        end(PST_CONTAINER(s->waiting.next, call_t, wait), cause);
+        end(PST_CONTAINER(s->waiting.next, call_t, wait), why);
 }
 
-static void on_connected(void *arg, const pst_wire_t *wire, pst_cause_t cause)
+static void on_connected(void *arg, const pst_wire_t *wire, const pst_trouble_t *why)
 {
     pst_h1_site_t *s = arg;
     s->connecting--;
     if (wire)
         add_conn(s, wire);
     else
-        refuse(s, cause);
+        refuse(s, why);
     open_conns(s);
     free_if_gone(s);
 }
@@ -330,13 +360,8 @@ static bool send_some(conn_t *n)
     return true;
 }
 
-static pst_cause_t cause_of(pst_reply_state_t s)
-{
-    return s == PST_REPLY_TOO_LARGE ? PST_CAUSE_PAYLOAD_TOO_LARGE : PST_CAUSE_CONNECTION;
-}
-
-/* MORE: EAGAIN, or what came is not all yet. */
-static pst_reply_state_t read_once(conn_t *n, bool *ret_again)
+/* MORE: EAGAIN, or what came is not all yet.  *ret_cut: of BROKEN, that the connection has ended. */
+static pst_reply_state_t read_once(conn_t *n, bool *ret_again, bool *ret_cut)
 {
     size_t room;
     char *p = pst_reply_room(n->reply, &room);
@@ -346,28 +371,58 @@ static pst_reply_state_t read_once(conn_t *n, bool *ret_again)
     *ret_again = got < 0 && (errno == EAGAIN || errno == EINTR);
     if (*ret_again)
         return PST_REPLY_MORE;
+    *ret_cut = got <= 0;
     if (got < 0)
         return PST_REPLY_BROKEN;
+    n->came += (size_t)got;
     return got ? pst_reply_came(n->reply, (size_t)got) : pst_reply_eof(n->reply);
+}
+
+static void end_read(conn_t *n, pst_reply_state_t s, bool was_cut)
+{
+    pst_trouble_t trouble;
+    if (s == PST_REPLY_DONE) {
+        end(n->call, NULL);
+        return;
+    }
+    if (s == PST_REPLY_TOO_LARGE)
+        pst_trouble_too_large(&trouble);
+    else if (was_cut)
+        pst_trouble_cut(&trouble, n->came);
+    else
+        pst_trouble_not_http(&trouble);
+    end(n->call, &trouble);
+}
+
+/* Some of an answer, and there is more to come. */
+static void heard(conn_t *n)
+{
+    n->since = pst_loop_now(n->site->h1->loop);
+    pst_link_remove(&n->answer);
+    pst_link_before(&n->site->answers, &n->answer);
 }
 
 static void read_some(conn_t *n)
 {
-    bool again = false;
+    bool again = false, was_cut = false;
     pst_reply_state_t s;
+    size_t came = n->came;
     if (!n->reply)
         n->reply = pst_replies_take(&n->site->h1->replies);
     do {
-        s = read_once(n, &again);
+        s = read_once(n, &again, &was_cut);
     } while (s == PST_REPLY_MORE && !again && pst_wire_is_tls(&n->wire));
     if (n->reply->in.n == 0) /* TLS spoke for itself alone: nobody holds room for an answer while he waits for one */
         pst_replies_give(&n->site->h1->replies, &n->reply);
-    if (s == PST_REPLY_MORE)
+    if (s == PST_REPLY_MORE) {
+        if (n->came > came && pst_reply_begun(n->reply))
+            heard(n);
         return;
+    }
     if (n->used && n->call->sent == 0)
         send_elsewhere(n); /* whatever it says is no answer to this call */
     else
-        end(n->call, s == PST_REPLY_DONE ? PST_CAUSE_NONE : cause_of(s));
+        end_read(n, s, was_cut);
 }
 
 static void on_fd(void *arg, int fd, uint32_t events)
@@ -395,7 +450,26 @@ static void end_overdue(pst_h1_site_t *s, pst_ns_t now)
         call_t *c = PST_CONTAINER(s->calls.next, call_t, age);
         if (pst_ns_since(now, c->began) < s->timeout)
             return;
-        end(c, PST_CAUSE_TIMEOUT);
+        pst_trouble_t late;
+        pst_trouble_late(&late, c->conn, c->conn ? c->conn->came : 0);
+        end(c, &late);
+    }
+}
+
+static bool may_stall(const pst_h1_site_t *s)
+{
+    return s->idle_timeout && !pst_link_empty(&s->answers);
+}
+
+static void end_stalled(pst_h1_site_t *s, pst_ns_t now)
+{
+    while (may_stall(s)) {
+        const conn_t *n = PST_CONTAINER(s->answers.next, conn_t, answer);
+        pst_trouble_t stalled;
+        if (pst_ns_since(now, n->since) < s->idle_timeout)
+            return;
+        pst_trouble_stalled(&stalled, n->came, s->idle_timeout);
+        end(n->call, &stalled);
     }
 }
 
@@ -419,6 +493,7 @@ void pst_h1_step(pst_h1_t *p, pst_ns_t now)
     for (pst_link_t *l = p->sites.next; l != &p->sites; l = l->next) {
         pst_h1_site_t *s = PST_CONTAINER(l, pst_h1_site_t, link);
         end_overdue(s, now);
+        end_stalled(s, now);
         close_rested(s, now);
     }
     report_all(p);
@@ -433,6 +508,8 @@ pst_ns_t pst_h1_due(const pst_h1_t *p)
         const pst_h1_site_t *s = PST_CONTAINER(l, const pst_h1_site_t, link);
         if (!pst_link_empty(&s->calls))
             due = pst_ns_min(due, pst_ns_add(PST_CONTAINER(s->calls.next, const call_t, age)->began, s->timeout));
+        if (may_stall(s))
+            due = pst_ns_min(due, pst_ns_add(PST_CONTAINER(s->answers.next, const conn_t, answer)->since, s->idle_timeout));
         if (!pst_link_empty(&s->idle))
             due = pst_ns_min(due, pst_ns_add(PST_CONTAINER(s->idle.prev, const conn_t, link)->since, IDLE_MAX));
     }
@@ -499,7 +576,7 @@ pst_http_call_t *pst_h1_start(pst_h1_site_t *s, const pst_http_req_t *req, pst_h
 /* ---- life ------------------------------------------------------------------------------------ */
 
 pst_h1_site_t *pst_h1_site_new(pst_h1_t *p, pst_curl_site_t *opens, pst_view_t base_path, pst_view_t lines,
-                               pst_ns_t timeout)
+                               const pst_http_target_opts_t *o)
 {
     pst_h1_site_t *s = pst_calloc(1, sizeof *s);
     s->h1 = p;
@@ -509,12 +586,19 @@ pst_h1_site_t *pst_h1_site_new(pst_h1_t *p, pst_curl_site_t *opens, pst_view_t b
     s->lines = pst_alloc(s->lines_n);
     memcpy(s->lines, lines.p, lines.n);
     memcpy(s->lines + lines.n, "\r\n", 2);
-    s->timeout = timeout;
+    s->timeout = o->timeout;
+    s->idle_timeout = o->idle_timeout;
     pst_link_init(&s->idle);
     pst_link_init(&s->waiting);
     pst_link_init(&s->calls);
+    pst_link_init(&s->answers);
     pst_link_before(&p->sites, &s->link);
     return s;
+}
+
+uint64_t pst_h1_reused(const pst_h1_t *p)
+{
+    return p->reused;
 }
 
 bool pst_h1_site_unfit(const pst_h1_site_t *s)

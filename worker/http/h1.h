@@ -23,12 +23,13 @@ pst_h1_t *pst_h1_new(pst_loop_t *loop, pst_curl_t *curl);
 void pst_h1_destroy(pst_h1_t **p); /* cuts its calls without calling back; its sites must be destroyed */
 void pst_h1_step(pst_h1_t *p, pst_ns_t now);
 pst_ns_t pst_h1_due(const pst_h1_t *p);
+uint64_t pst_h1_reused(const pst_h1_t *p); /* answers over a connection that had served another call */
 
 /* A server.  opens: its connections; kept as long as it is wanted.  base_path: before each path.  lines: whole header
- * lines, sent with each request and wiped at the end. */
+ * lines, sent with each request and wiped at the end.  o: its time-outs. */
 pst_h1_site_t *pst_h1_site_new(pst_h1_t *p, pst_curl_site_t *opens, pst_view_t base_path, pst_view_t lines,
-                               pst_ns_t timeout);
-/* Its answers are encoded, which is not understood here: better not called again. */
+                               const pst_http_target_opts_t *o);
+/* Its answers are packed in a way that is not understood here: better not called again. */
 bool pst_h1_site_unfit(const pst_h1_site_t *s);
 void pst_h1_site_destroy(pst_h1_site_t **s); /* calls there still are go on */
 

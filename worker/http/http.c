@@ -7,7 +7,7 @@
 #include "http/sigv4.h"
 #include "proc/clock.h"
 
-#define LINES_MAX (3 + PST_HTTP_TARGET_HEADERS_MAX)
+#define LINES_MAX (4 + PST_HTTP_TARGET_HEADERS_MAX)
 #define SIGNATURE_HEADERS_MAX 3
 
 /* Of a target whose requests are signed, each as it is started. */
@@ -56,6 +56,8 @@ static unsigned make_lines(const pst_http_target_opts_t *o, char *ret[LINES_MAX]
     ret[n++] = join(PST_VIEW_LIT("User-Agent: penstock/"), "", pst_view_str(PST_VERSION));
     if (before && o->key && o->key->text && !is_signed(o->auth, o->key))
         ret[n++] = join(pst_view_str(before), "", pst_view_str(o->key->text));
+    if (o->asks_for_packed)
+        ret[n++] = join(PST_VIEW_LIT("Accept-Encoding: gzip"), "", pst_view(NULL, 0));
     for (unsigned i = 0; i < o->headers; i++)
         ret[n++] = join(o->header[i].name, ": ", o->header[i].value);
     return n;
@@ -84,7 +86,7 @@ static bool is_fit(pst_view_t path)
 }
 
 static pst_h1_site_t *h1_site(pst_h1_t *p, CURLU *u, pst_curl_site_t *opens, char *const *line, unsigned lines,
-                              pst_ns_t timeout)
+                              const pst_http_target_opts_t *o)
 {
     char *host = url_part(u, CURLUPART_HOST), *port = url_part(u, CURLUPART_PORT), *path = url_part(u, CURLUPART_PATH);
     pst_h1_site_t *s = NULL;
@@ -103,7 +105,7 @@ static pst_h1_site_t *h1_site(pst_h1_t *p, CURLU *u, pst_curl_site_t *opens, cha
     if (host && path && is_graphic(host, strlen(host)) && is_fit(pst_view_str(path))) {
         size_t n = strlen(path);
         n -= n && path[n - 1] == '/';
-        s = pst_h1_site_new(p, opens, pst_view(path, n), pst_buf_view(&text), timeout);
+        s = pst_h1_site_new(p, opens, pst_view(path, n), pst_buf_view(&text), o);
     }
     explicit_bzero(text.p, text.n);
     pst_buf_release(&text);
@@ -174,7 +176,7 @@ pst_http_target_t *pst_http_target_new(pst_http_t *h, const pst_http_target_opts
     PST_ASSERT(u);
     bool is_url = !curl_url_set(u, CURLUPART_URL, o->base_url, 0);
     if (!goes_through_proxy(h, o) && is_url && is_simple(u))
-        t->h1 = h1_site(h->h1, u, t->curl, line, lines, o->timeout);
+        t->h1 = h1_site(h->h1, u, t->curl, line, lines, o);
     if (is_signed(o->auth, o->key))
         t->signer = signer_new(u, o->key->text);
     curl_url_cleanup(u);
@@ -294,6 +296,11 @@ void pst_http_step(pst_http_t *h, pst_ns_t now)
 pst_ns_t pst_http_due(const pst_http_t *h)
 {
     return pst_ns_min(pst_curl_due(h->curl), pst_h1_due(h->h1));
+}
+
+pst_http_stats_t pst_http_stats(const pst_http_t *h)
+{
+    return (pst_http_stats_t){pst_curl_connections(h->curl), pst_curl_reused(h->curl) + pst_h1_reused(h->h1)};
 }
 
 pst_http_t *pst_http_new(pst_loop_t *loop)

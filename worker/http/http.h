@@ -27,6 +27,13 @@ void pst_http_step(pst_http_t *h, pst_ns_t now);
 /* When pst_http_step is wanted next; a call just started wants it at once. */
 pst_ns_t pst_http_due(const pst_http_t *h);
 
+typedef struct pst_http_stats {
+    uint64_t connections; /* made */
+    uint64_t reused;      /* answers over one that had served another call */
+} pst_http_stats_t;
+
+pst_http_stats_t pst_http_stats(const pst_http_t *h);
+
 typedef struct pst_http_target_opts {
     const char *base_url;
     const char *ca_file;      /* NULL: the certificates that $SSL_CERT_FILE names, or the system's */
@@ -35,7 +42,9 @@ typedef struct pst_http_target_opts {
     const pst_secret_t *key;  /* may be NULL with PST_AUTH_NONE */
     const pst_http_header_t *header; /* of every request, beside those of the protocol; no control characters */
     unsigned headers;
-    pst_ns_t timeout;
+    bool asks_for_packed;     /* answers, by gzip */
+    pst_ns_t timeout;         /* of a whole call */
+    pst_ns_t idle_timeout;    /* with nothing of an answer that has begun; before it does a model may think.  0: none */
 } pst_http_target_opts_t;
 
 #define PST_HTTP_TARGET_HEADERS_MAX 16

@@ -28,7 +28,7 @@ void pst_reply_clear(pst_reply_t *r)
     r->body_at = r->body_end = r->at = r->lines = 0;
     r->phase = STATUS;
     r->status = 0;
-    r->encoded = false;
+    r->coding = PST_CODING_NONE;
     r->spans = 0;
 }
 
@@ -106,10 +106,25 @@ static void forget_headers(pst_reply_t *r)
     r->spans = 0;
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* The three digits behind the first blank of a status line, "HTTP/2 200"; 0: there are none. */
+static int status_in(pst_view_t line)
+{
+    const char *d = memchr(line.p, ' ', line.n);
+    if (!d || line.p + line.n - d < 4 || !is_digit(d[1]) || !is_digit(d[2]) || !is_digit(d[3]))
+        return 0;
+    return (d[1] - '0') * 100 + (d[2] - '0') * 10 + (d[3] - '0');
+}
+
 void pst_reply_header(pst_reply_t *r, pst_view_t line)
 {
     if (line.n >= 5 && memcmp(line.p, "HTTP/", 5) == 0) {
         forget_headers(r);
+        r->status = status_in(line);
         return;
     }
     const char *colon = memchr(line.p, ':', line.n);
@@ -146,22 +161,17 @@ static bool take_line(pst_reply_t *r, pst_view_t *ret, bool *ret_long)
     return true;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* HTTP/1.1 200 OK */
 static bool on_status(pst_reply_t *r, pst_view_t v)
 {
     if (v.n < 12 || memcmp(v.p, "HTTP/1.", 7) != 0 || !is_digit(v.p[7]) || v.p[8] != ' ')
         return false;
-    const char *d = v.p + 9;
-    if (d[0] < '1' || d[0] > '9' || !is_digit(d[1]) || !is_digit(d[2]) || (v.n > 12 && v.p[12] != ' '))
+    r->status = status_in(v);
+    if (r->status < 100 || (v.n > 12 && v.p[12] != ' '))
         return false;
-    r->status = (d[0] - '0') * 100 + (d[1] - '0') * 10 + (d[2] - '0');
     r->keeps = v.p[7] != '0';
-    r->closes = r->encoded = r->has_length = r->chunked = false;
+    r->closes = r->has_length = r->chunked = false;
+    r->coding = PST_CODING_NONE;
     forget_headers(r);
     r->phase = HEADERS;
     return true;
@@ -182,6 +192,15 @@ static bool on_length(pst_reply_t *r, pst_view_t v)
     return true;
 }
 
+static pst_coding_t coding_of(pst_view_t v)
+{
+    if (is_word(v, "identity"))
+        return PST_CODING_NONE;
+    if (is_word(v, "gzip") || is_word(v, "x-gzip"))
+        return PST_CODING_GZIP;
+    return is_word(v, "deflate") ? PST_CODING_DEFLATE : PST_CODING_OTHER;
+}
+
 static bool on_header(pst_reply_t *r, pst_view_t line)
 {
     const char *colon = memchr(line.p, ':', line.n);
@@ -200,7 +219,7 @@ static bool on_header(pst_reply_t *r, pst_view_t line)
         r->keeps = r->keeps || has_word(value, "keep-alive");
         r->closes = r->closes || has_word(value, "close");
     } else if (is_word(name, "content-encoding")) {
-        r->encoded = !is_word(value, "identity");
+        r->coding = r->coding ? PST_CODING_OTHER : coding_of(value);
     }
     return true;
 }

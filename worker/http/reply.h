@@ -27,6 +27,14 @@ typedef enum pst_reply_state {
     PST_REPLY_TOO_LARGE,
 } pst_reply_state_t;
 
+/* A Content-Encoding. */
+typedef enum pst_coding {
+    PST_CODING_NONE,
+    PST_CODING_GZIP,
+    PST_CODING_DEFLATE,
+    PST_CODING_OTHER, /* or more than one */
+} pst_coding_t;
+
 /* Where a header's text lies in pst_reply_t.head. */
 typedef struct pst_reply_span {
     uint32_t name_at, name_n, value_at, value_n;
@@ -41,9 +49,9 @@ typedef struct pst_reply {
     size_t lines;            /* bytes of lines so far */
     uint64_t left;           /* of the body, or of the chunk */
     int phase;
-    int status;              /* to read: once DONE */
+    int status;              /* to read: once DONE, or begun */
     bool keeps;              /* to read: the connection can serve another call */
-    bool encoded;            /* to read: the body has a Content-Encoding */
+    pst_coding_t coding;     /* to read: of the body */
     bool closes, has_length, chunked;
     uint64_t length;
     unsigned spans;
@@ -61,6 +69,12 @@ char *pst_reply_room(pst_reply_t *r, size_t *ret_n);
 PST_MUSTCHECK pst_reply_state_t pst_reply_came(pst_reply_t *r, size_t n);
 /* The connection has ended. */
 PST_MUSTCHECK pst_reply_state_t pst_reply_eof(pst_reply_t *r);
+
+/* The status of the answer itself is there. */
+static inline bool pst_reply_begun(const pst_reply_t *r)
+{
+    return r->status >= 200;
+}
 
 /* A line as curl hands it on; a status line forgets the headers before it, which were an interim answer's. */
 void pst_reply_header(pst_reply_t *r, pst_view_t line);

@@ -2,6 +2,9 @@
 
 #include "providers/common.h"
 
+#define SPELLED "x-" /* before an id that could not go as it was */
+#define CALL_ID_BYTES_MAX 64
+
 pst_chat_role_t pst_chat_role(const pst_chat_t *c, uint32_t message)
 {
     static const struct {
@@ -241,17 +244,52 @@ void pst_chat_each_call(pst_chat_t *c, uint32_t message,
     }
 }
 
+static bool is_plain(char x)
+{
+    return (x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9') || x == '_';
+}
+
+/* It can go as it is, and cannot be taken for one that was spelled. */
+static bool is_call_id(pst_view_t id)
+{
+    bool fits = id.n < 2 || memcmp(id.p, SPELLED, 2) != 0;
+    for (size_t i = 0; fits && i < id.n; i++)
+        fits = is_plain(id.p[i]) || id.p[i] == '-';
+    return fits;
+}
+
+static size_t spelled_bytes(pst_view_t id)
+{
+    size_t n = sizeof SPELLED - 1;
+    for (size_t i = 0; i < id.n; i++)
+        n += is_plain(id.p[i]) ? 1 : 3;
+    return n;
+}
+
+static void spell(pst_buf_t *b, pst_view_t id)
+{
+    pst_buf_puts(b, SPELLED);
+    if (spelled_bytes(id) > CALL_ID_BYTES_MAX) { /* no spelling has two dashes in a row */
+        pst_buf_printf(b, "-%016llx", (unsigned long long)pst_text_hash(id));
+        return;
+    }
+    for (size_t i = 0; i < id.n; i++) {
+        if (is_plain(id.p[i]))
+            pst_buf_putc(b, id.p[i]);
+        else
+            pst_buf_printf(b, "-%02X", (unsigned char)id.p[i]);
+    }
+}
+
 void pst_chat_put_call_id(pst_chat_t *c, const char *key, uint32_t t)
 {
     pst_view_t id = pst_json_str(c->j, t, c->a);
     pst_json_put_key(&c->b, key);
     pst_buf_putc(&c->b, '"');
-    for (size_t i = 0; i < id.n; i++) {
-        char x = id.p[i];
-        bool ok =
-            (x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9') || x == '-';
-        pst_buf_putc(&c->b, ok ? x : '_');
-    }
+    if (is_call_id(id))
+        pst_buf_putv(&c->b, id);
+    else
+        spell(&c->b, id);
     pst_buf_putc(&c->b, '"');
 }
 

@@ -90,7 +90,9 @@ void pst_chat_each_part(pst_chat_t *c, uint32_t content,
 void pst_chat_each_call(pst_chat_t *c, uint32_t message,
                         void (*put)(pst_chat_t *c, uint32_t call, uint32_t function,
                                     pst_view_t arguments));
-/* ,"key":<id of a tool call>.  Claude takes letters, digits, - and _ alone, and other models' ids have dots and colons. */
+/* ,"key":<id of a tool call>.  Claude takes letters, digits, - and _ alone, and other models' ids have dots and colons:
+ * those are spelled, "a.1" as "x-a-2E1", so that no two of a conversation become one and each can be read back.  What
+ * would be longer than AWS takes is a hash. */
 void pst_chat_put_call_id(pst_chat_t *c, const char *key, uint32_t t);
 /* Calls put for each of the body's tools with its function object. */
 void pst_chat_each_tool(pst_chat_t *c,

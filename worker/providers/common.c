@@ -166,6 +166,14 @@ void pst_put_digits(pst_buf_t *b, uint64_t n)
     pst_buf_put(b, digits + at, sizeof digits - at);
 }
 
+uint64_t pst_text_hash(pst_view_t v)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < v.n; i++)
+        hash = (hash ^ (unsigned char)v.p[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
 void pst_put_count(pst_buf_t *b, const char *key, uint64_t n)
 {
     pst_json_put_key(b, key);

@@ -49,6 +49,8 @@ bool pst_is_false(const pst_json_t *j, uint32_t obj, const char *key);
 void pst_put_raw(pst_buf_t *b, const char *key, const pst_json_t *j, uint32_t t);
 void pst_put_text(pst_buf_t *b, const char *key, pst_view_t text);
 void pst_put_count(pst_buf_t *b, const char *key, uint64_t n);
+/* FNV-1a: of two texts of one conversation the same with a chance of 2^-64. */
+uint64_t pst_text_hash(pst_view_t v);
 /* A number from 0 up without a key: cheaper than printf. */
 void pst_put_digits(pst_buf_t *b, uint64_t n);
 /* prefix + 16 hexadecimal digits of `random` and `salt`, as a JSON string: the same call gives the

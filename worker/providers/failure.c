@@ -142,6 +142,9 @@ static const struct {
     {500, 599, RETRY(SERVER)},
 };
 
+/* AWS's throttling where the day's tokens are spent.  When its day ends is nowhere said: the broker asks now and then. */
+static const meaning_t day_spent = PARK(QUOTA);
+
 /* A 2xx with an error that says nothing we know; or a redirection: a misconfigured host, a
 
  * proxy. */
@@ -303,6 +306,8 @@ static const meaning_t *by_status(int status)
 static const meaning_t *meaning_of(const pst_failure_t *f)
 {
     const meaning_t *m = by_words(f, exact_words, PST_COUNT(exact_words));
+    if (m && m->verdict == PST_VERDICT_THROTTLE && pst_text_has(f->message, "per day", NULL))
+        return &day_spent;
     /* OpenRouter relays many statuses; its own word for what happened is better than any of
      * them. */
     if (!m)
@@ -463,6 +468,12 @@ void pst_failure_transport(const pst_http_answer_t *answer, pst_reading_t *ret)
     ret->cause = answer->transport;
     if (answer->transport == PST_CAUSE_TIMEOUT) {
         ret->message = PST_VIEW_LIT("the provider did not answer in time");
+    } else if (answer->transport == PST_CAUSE_DNS) {
+        ret->message = PST_VIEW_LIT("the provider's name does not resolve");
+    } else if (answer->transport == PST_CAUSE_TLS) {
+        ret->message = PST_VIEW_LIT("TLS handshake failed");
+    } else if (answer->transport == PST_CAUSE_BAD_ANSWER) {
+        ret->message = PST_VIEW_LIT("the provider's answer cannot be unpacked");
     } else if (answer->transport == PST_CAUSE_CERTIFICATE) {
         /* Nothing was sent, and nothing will be until somebody says whom to trust. */
         ret->verdict = PST_VERDICT_PARK;
@@ -476,6 +487,8 @@ void pst_failure_transport(const pst_http_answer_t *answer, pst_reading_t *ret)
         ret->cause = PST_CAUSE_CONNECTION;
         ret->message = PST_VIEW_LIT("the connection to the provider failed");
     }
+    if (answer->why.n)
+        ret->message = answer->why;
 }
 
 void pst_failure_no_memory(pst_reading_t *ret)

@@ -52,18 +52,16 @@ static bool is_call_id(pst_view_t id)
     return id.n == CALL_ID_LETTERS;
 }
 
-/* FNV-1a: two ids of one conversation that become the same are as unlikely as 2^-53. */
+/* Two ids of one conversation that become the same are as unlikely as 2^-53. */
 static void replace_call_id(edit_t *e, uint32_t t)
 {
     static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     const pst_json_t *j = e->c->j;
     pst_view_t id = pst_json_str(j, t, e->c->a);
     char made[CALL_ID_LETTERS + 2];
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
     if (!pst_json_is(j, t, PST_JSON_STRING) || is_call_id(id))
         return;
-    for (size_t i = 0; i < id.n; i++)
-        hash = (hash ^ (unsigned char)id.p[i]) * UINT64_C(0x100000001b3);
+    uint64_t hash = pst_text_hash(id);
     made[0] = made[CALL_ID_LETTERS + 1] = '"';
     for (size_t i = 1; i <= CALL_ID_LETTERS; i++, hash /= 62)
         made[i] = letters[hash % 62];

@@ -55,6 +55,9 @@ typedef struct pst_submit_opts {
     bool skip_invalid;            /* bad lines become failed results instead of refusing the file */
     const char *metadata;         /* a JSON object, or NULL */
     const char *tenant;           /* whose batch it is: what there is is shared fairly between tenants; NULL: nobody's */
+    const pst_id_t *batch;        /* its id, chosen by the caller, who so can repeat a submission of the same input: what an
+                                   * earlier one that broke off has left is dropped, one that was accepted is known.
+                                   * NULL: a new one */
 } pst_submit_opts_t;
 
 /* One bad line of the input. */
@@ -68,7 +71,7 @@ typedef struct pst_bad_line {
 
 typedef struct pst_submit pst_submit_t;
 
-/* Begins a batch.  If the idempotency key is known, *ret_known is true and the batch is that one: write nothing,
+/* Begins a batch.  If the idempotency key, or the batch, is known, *ret_known is true and the batch is that one: write nothing,
  * go straight to pst_submit_finish. */
 PST_API pst_err_t pst_submit_begin(pst_client_t *c, const pst_submit_opts_t *o, pst_submit_t **ret, bool *ret_known);
 /* Feeds input bytes, cut anywhere.  Blocks while the broker has no room.  Bad lines are gathered, not returned:

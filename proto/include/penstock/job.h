@@ -78,6 +78,8 @@ typedef enum pst_job_status {
     X(BAD_ANSWER, 15, "bad_answer")                                                                \
     X(QUOTA, 16, "quota_exceeded")                                                                 \
     X(CERTIFICATE, 17, "certificate_not_trusted")                                                  \
+    X(DNS, 18, "dns_failed")                                                                       \
+    X(TLS, 19, "tls_failed")                                                                       \
     X(BATCH_EXPIRED, 32, "batch_expired")                                                          \
     X(BATCH_CANCELLED, 33, "batch_cancelled")                                                      \
     X(BUDGET_EXCEEDED, 34, "budget_exceeded")                                                      \

@@ -30,6 +30,8 @@
 #define PST_TASKS_MAX 1024                   /* jobs of one TASKS message */
 #define PST_RUNNING_MAX 65536                /* jobs a HELLO may list */
 #define PST_WORKER_PROVIDERS_MAX 256
+#define PST_PIECES_MAX 64                    /* pieces of one PIECES message */
+#define PST_PIECE_BYTES_MAX (1u << 20)       /* a part of an answer that is told while it is made */
 #define PST_FETCH_BYTES_MAX (8u << 20)       /* a RESULTS reply stops after the pack that passes the asked bytes */
 #define PST_FETCH_PACKS_MAX 256
 #define PST_LIST_MAX 100

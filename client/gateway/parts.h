@@ -1,0 +1,67 @@
+/* parts.h - what the files of the gateway share: the gateway itself, and what each gives to the others. */
+#ifndef PST_GATEWAY_PARTS_H
+#define PST_GATEWAY_PARTS_H
+
+#include "gateway/gateway.h"
+#include "gateway/reply.h"
+#include "lib/line.h"
+#include "penstock/penstock.h"
+
+typedef struct pst_importer pst_importer_t;
+
+struct pst_gateway {
+    pst_loop_t *loop;
+    pst_gateway_opts_t opts;
+    pst_web_t *web;
+    pst_db_t *db;
+    pst_remote_t *remote;
+    pst_importer_t *importer;
+    pst_secret_t *secrets;       /* gateway.api_keys, resolved */
+    uint32_t secrets_n;
+    uint64_t started_s;          /* wall clock */
+    pst_line_reader_t reader;    /* of the bodies of calls */
+};
+
+static inline pst_gateway_t *pst_gw(const pst_req_t *r) { return r->app; }
+
+#define PST_PATIENCE (10 * PST_SEC) /* with a broker that does not answer */
+
+/* Whose objects a request sees: "" for keys without a tenant, and where no key is asked for. */
+const char *pst_gw_tenant(const pst_req_t *r);
+/* Whether what belongs to `tenant` is shown to it: everything to who has none. */
+bool pst_gw_sees(const pst_req_t *r, const char *tenant);
+
+/* Ids.  "file-" and a ULID's 26 characters; room for "file-output-…". */
+#define PST_FILE_TEXT_MAX 48
+void pst_file_id_make(char out[PST_FILE_TEXT_MAX]);
+bool pst_file_id_ok(pst_view_t id);
+/* "file-output-…", "file-errors-…": the batch; false: another file. */
+bool pst_output_id_parse(pst_view_t id, pst_id_t *ret_batch, bool *ret_errors);
+/* A new batch's. */
+pst_id_t pst_gw_new_id(void);
+
+/* files.c */
+void pst_files_create_begin(pst_req_t *r);
+void pst_files_create_data(pst_req_t *r, pst_view_t bytes);
+void pst_files_create_end(pst_req_t *r);
+void pst_files_list(pst_req_t *r);
+void pst_files_get(pst_req_t *r);
+void pst_files_content(pst_req_t *r);
+void pst_files_delete(pst_req_t *r);
+
+/* models.c */
+void pst_models_list(pst_req_t *r);
+void pst_models_get(pst_req_t *r);
+void pst_models_get_of_lab(pst_req_t *r);
+
+/* batches.c, batches_list.c */
+void pst_batches_create(pst_req_t *r);
+void pst_batches_get(pst_req_t *r);
+void pst_batches_list(pst_req_t *r);
+void pst_batches_cancel(pst_req_t *r);
+
+/* outputs.c: files that are a batch's results. */
+void pst_outputs_get(pst_req_t *r, const pst_id_t *batch, bool errors);
+void pst_outputs_content(pst_req_t *r, const pst_id_t *batch, bool errors);
+
+#endif
