@@ -21,11 +21,12 @@ enum {
 /* Options of all commands; a command takes those of its list. */
 typedef struct pst_cli_args {
     const char *broker, *config;
-    const char *data;                                     /* up */
+    const char *data;                                     /* up, keys */
     const char *listen, *redis;                           /* gateway */
     const char *output, *name, *priority, *window, *max_cost, *key, *model, *tenant; /* submit */
     const char *limit, *after;                            /* list */
     const char *system, *max_tokens, *timeout;            /* try */
+    const char *rpm, *tpm, *concurrency, *spend, *reset, *models, *providers, *expires; /* keys */
     bool wait, skip_invalid, json, follow, in_order, errors;
     const char *operand[2];
     int operands;
@@ -47,6 +48,7 @@ int pst_cli_delete(const pst_cli_args_t *a);
 int pst_cli_top(const pst_cli_args_t *a);
 int pst_cli_check(const pst_cli_args_t *a);
 int pst_cli_catalog(const pst_cli_args_t *a);
+int pst_cli_keys(const pst_cli_args_t *a);
 
 /* "penstock: …" and a newline on stderr, below a progress bar if there is one. */
 void pst_cli_say(const char *fmt, ...) PST_PRINTF(1, 2);

@@ -7,7 +7,8 @@
 typedef enum option_id {
     O_BROKER, O_CONFIG, O_DATA, O_WAIT, O_OUTPUT, O_NAME, O_PRIORITY, O_WINDOW, O_MAX_COST, O_KEY, O_MODEL,
     O_TENANT, O_SKIP_INVALID, O_JSON, O_FOLLOW, O_IN_ORDER, O_ERRORS, O_LIMIT, O_AFTER, O_SYSTEM, O_MAX_TOKENS, O_TIMEOUT,
-    O_LISTEN, O_REDIS, O_COUNT,
+    O_LISTEN, O_REDIS, O_RPM, O_TPM, O_CONCURRENCY, O_SPEND, O_RESET, O_MODELS, O_PROVIDERS, O_EXPIRES,
+    O_COUNT,
 } option_id_t;
 
 typedef struct option {
@@ -49,6 +50,15 @@ static const option_t options[O_COUNT] = {
     [O_LISTEN] = {"--listen", "HOST:PORT", "where to serve HTTP (else the configuration's gateway.listen)", AT(listen)},
     [O_REDIS] = {"--redis", "URL", "the broker's Redis (else the configuration's redis.url)", AT(redis)},
     [O_TIMEOUT] = {"--timeout", "SPAN", "cancel it if there is no answer within 30s, 10m … (else 2m)", AT(timeout)},
+    [O_RPM] = {"--rpm", "N", "so many requests a minute; none: no limit", AT(rpm)},
+    [O_TPM] = {"--tpm", "N", "so many tokens a minute, input and output together; none: no limit", AT(tpm)},
+    [O_CONCURRENCY] = {"--concurrency", "N", "so many requests at a time, at each gateway; none: no limit",
+                       AT(concurrency)},
+    [O_SPEND] = {"--spend", "USD", "no more than that in a period; none: no limit", AT(spend)},
+    [O_RESET] = {"--reset", "PERIOD", "of --spend: daily, weekly, monthly (UTC), or never", AT(reset)},
+    [O_MODELS] = {"--models", "A,B", "these models alone; * in a name is any text", AT(models)},
+    [O_PROVIDERS] = {"--providers", "A,B", "these providers alone; * alone: all", AT(providers)},
+    [O_EXPIRES] = {"--expires", "WHEN", "in 30d, 12h …, at the end of 2026-12-31 (UTC), or never", AT(expires)},
 };
 
 #define OPTIONS_MAX 16
@@ -122,6 +132,16 @@ static const command_t commands[] = {
      .examples = "  penstock catalog import model_prices_and_context_window.json --output catalog.yaml\n"
                  "  curl -s https://openrouter.ai/api/v1/models | penstock catalog import - > catalog.yaml\n"
                  "  PENSTOCK_CATALOG=catalog.yaml penstock check\n"},
+    {.name = "keys", .operands = "VERB [ID]", .operands_min = 1, .operands_max = 2,
+     .run = pst_cli_keys,
+     .options = {O_DATA, O_NAME, O_TENANT, O_RPM, O_TPM, O_CONCURRENCY, O_SPEND, O_RESET, O_MODELS, O_PROVIDERS, O_EXPIRES,
+                 O_JSON},
+     .summary = "keys of the HTTP gateway; VERB: create (prints the key alone, once), list, update ID, revoke ID",
+     .examples = "  penstock keys create --name ci --tenant research --rpm 600 --spend 50 --reset monthly --expires 90d\n"
+                 "  penstock keys create --models 'openai/*,chat/small' --providers openai\n"
+                 "  penstock keys list --json\n"
+                 "  penstock keys update key_01J8ZQ4K7N9V0M2X3C4B5A6F7G --rpm none\n"
+                 "  penstock keys revoke key_01J8ZQ4K7N9V0M2X3C4B5A6F7G\n"},
 };
 
 static const char *command_list(char *to, size_t room)

@@ -10,6 +10,7 @@
 #include "proc/clock.h"
 
 #define SOCKET_PATH_MAX 100      /* the kernel takes 107 */
+#define SOCKET_ROOM 4200
 #define LEFTOVER_WAIT (10 * PST_SEC)
 #define PING_TIMEOUT_MS 500
 #define MEMORY_SHARE 2           /* without a maxmemory: this part of the machine's */
@@ -79,10 +80,16 @@ static int take_locks(pst_private_redis_t *r)
                         r->dir);
 }
 
+/* In the data directory, for who is to find it there; false if its path is too long for a socket. */
+static bool socket_path(const pst_private_redis_t *r, char to[SOCKET_ROOM])
+{
+    return snprintf(to, SOCKET_ROOM, "%s/redis.sock", r->dir) <= SOCKET_PATH_MAX;
+}
+
 static int choose_socket(pst_private_redis_t *r)
 {
-    int n = snprintf(r->socket, sizeof r->socket, "%s/redis.sock", r->dir);
-    if (n <= SOCKET_PATH_MAX)
+    char link[SOCKET_ROOM];
+    if (socket_path(r, r->socket))
         return EXIT_WELL;
     const char *run = getenv("XDG_RUNTIME_DIR");
     bool fits = run && *run && strlen(run) < 64;
@@ -93,6 +100,24 @@ static int choose_socket(pst_private_redis_t *r)
         return pst_cli_fail(EXIT_FAILED, "no place for Redis's socket: %s: use a shorter --data", strerror(saved));
     }
     snprintf(r->socket, sizeof r->socket, "%s/redis.sock", r->socket_dir);
+    socket_path(r, link);
+    unlink(link); /* of one that was killed */
+    if (symlink(r->socket, link) < 0)
+        return pst_cli_fail(EXIT_FAILED, "%s cannot be made: %s: name another with --data", link, strerror(errno));
+    return EXIT_WELL;
+}
+
+int pst_private_redis_find(const char *dir, char *to, size_t room)
+{
+    pst_private_redis_t r = {.up_lock = -1, .redis_lock = -1};
+    char path[SOCKET_ROOM], target[SOCKET_PATH_MAX + 1] = "";
+    if (!choose_dir(&r, dir))
+        return pst_cli_fail(EXIT_USAGE, "the path of --data is too long: name another");
+    bool here = socket_path(&r, path);
+    if (!here && readlink(path, target, sizeof target - 1) <= 0)
+        return pst_cli_fail(EXIT_FAILED, "no penstock up runs on %s: start it, name its directory with --data, or set "
+                            "redis.url", r.dir);
+    snprintf(to, room, "unix://%s", here ? path : target);
     return EXIT_WELL;
 }
 
@@ -206,6 +231,9 @@ bool pst_private_redis_ready(const pst_private_redis_t *r)
 void pst_private_redis_close(pst_private_redis_t *r)
 {
     if (r->socket_dir[0]) {
+        char link[SOCKET_ROOM];
+        socket_path(r, link);
+        unlink(link);
         unlink(r->socket);
         rmdir(r->socket_dir);
     }

@@ -11,7 +11,7 @@
 
 typedef struct pst_private_redis {
     char dir[4096];          /* data directory, absolute */
-    char socket_dir[160];    /* made for the socket because dir is too long for one; empty: none */
+    char socket_dir[160];    /* made for the socket because dir, where a link to it is, is too long; empty: none */
     char socket[4200];
     int up_lock, redis_lock; /* descriptors */
 } pst_private_redis_t;
@@ -23,6 +23,9 @@ int pst_private_redis_open(pst_private_redis_t *r, const char *dir);
 int pst_private_redis_child(const pst_private_redis_t *r, const pst_config_t *config, pst_child_t *ret);
 /* It answers a PING, and has its data in memory. */
 bool pst_private_redis_ready(const pst_private_redis_t *r);
+/* Where the server of an `up` on that directory (NULL: the usual one) listens, as unix://PATH; whether one runs is not
+ * looked at.  EXIT_WELL, or says that there is no such place. */
+int pst_private_redis_find(const char *dir, char *to, size_t room);
 void pst_private_redis_close(pst_private_redis_t *r);
 
 #endif

@@ -1,5 +1,5 @@
 /* redis_look.h - a look at the Redis that the configuration names: what it is, and how safe "accepted" can be there.
- * Synchronous, for `penstock check` alone; the broker has a connection of its own. */
+ * Synchronous, for `penstock check` alone. */
 #ifndef PST_REDIS_LOOK_H
 #define PST_REDIS_LOOK_H
 

@@ -48,13 +48,14 @@ pst_err_t pst_redis_dial(const char *url, redisContext **ret, pst_errbuf_t *eb)
     if (!c)
         return pst_errf(eb, PST_E_NOMEM, "out of memory");
     char why[256];
-    const char *fault = c->err ? c->errstr : log_in(c, &u, why, sizeof why);
+    bool broken = c->err || redisSetTimeout(c, patience) != REDIS_OK;
+    const char *fault = broken ? c->errstr : log_in(c, &u, why, sizeof why);
+    explicit_bzero(&u, sizeof u);
     if (fault) {
-        e = pst_errf(eb, PST_E_STORE_DOWN, "Redis: %s", fault);
+        e = pst_errf(eb, PST_E_STORE_DOWN, "Redis cannot be asked: %s", fault);
         redisFree(c);
         return e;
     }
-    redisSetTimeout(c, patience);
     *ret = c;
     return PST_OK;
 }
