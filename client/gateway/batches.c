@@ -7,6 +7,7 @@
 #include "gateway/file.h"
 #include "gateway/import.h"
 #include "gateway/parts.h"
+#include "gateway/webhook_url.h"
 #include "lib/text.h"
 #include "proc/clock.h"
 
@@ -358,6 +359,10 @@ static bool read_extras(about_t *a, const pst_json_t *j)
         pst_reply_error(a->r, 400, "invalid_value", "max_cost_usd", "max_cost_usd must be a number of US dollars.");
         return false;
     }
+    const char *callback = text_of(a, j, "callback_url", &there);
+    if (callback && !pst_batch_callback_ok(a->r, callback))
+        return false;
+    a->wish.callback = callback ? callback : "";
     const char *name = text_of(a, j, "name", &there), *model = text_of(a, j, "model", &there);
     a->wish.priority = priority ? priority : "normal";
     a->wish.name = name && strlen(name) <= PST_NAME_BYTES_MAX ? name : "";
@@ -367,6 +372,15 @@ static bool read_extras(about_t *a, const pst_json_t *j)
     (void)pst_json_bool(j, pst_json_get(j, 0, "skip_invalid"), &skip);
     a->wish.skip_invalid = skip;
     return true;
+}
+
+bool pst_batch_callback_ok(pst_req_t *r, const char *url)
+{
+    pst_errbuf_t eb;
+    if (!pst_webhook_url_check(pst_view_str(url), pst_gw(r)->opts.config->gateway_webhook_private, NULL, &eb))
+        return true;
+    pst_reply_error(r, 400, "invalid_value", "callback_url", "callback_url: %s.", eb.text);
+    return false;
 }
 
 static bool read_wish(about_t *a, const pst_json_t *j)
@@ -409,12 +423,41 @@ static void put_in(pst_gateway_t *g, const char *set, const char *of, uint64_t m
     pst_db_send(g->db, c);
 }
 
+/* What the batch may cost: what its budget says, or its key's, if that is smaller, of which it then takes all until it ends. */
+static uint64_t reserve(pst_gateway_t *g, const pst_batch_wish_t *w, uint64_t now_ms, double *cost_usd)
+{
+    if (!w->key || !w->key->spend_nano || w->errors)
+        return 0;
+    pst_keys_time_t t = {.mono = pst_loop_now(g->loop), .wall_ms = now_ms};
+    int64_t left = PST_MAX(pst_keys_budget(g->keys, w->key, t), 1);
+    uint64_t wanted = (uint64_t)(w->max_cost_usd * 1e9);
+    uint64_t nano = wanted && wanted < (uint64_t)left ? wanted : (uint64_t)left;
+    *cost_usd = (double)nano / 1e9;
+    pst_keys_spend(g->keys, pst_view_str(w->key->id), now_ms, t, (int64_t)nano);
+    return nano;
+}
+
+static void put_key(pst_cmd_t *c, const pst_batch_wish_t *w)
+{
+    if (!w->key || !*w->key->id)
+        return;
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    pst_key_write(w->key, &b);
+    pst_cmd_str(c, "key");
+    pst_cmd_arg(c, b.p, b.n);
+    pst_buf_release(&b);
+    put_pair(c, "key_id", w->key->id);
+}
+
 void pst_batch_record(pst_gateway_t *g, const char *batch, const pst_batch_wish_t *w, pst_cmd_fn *fn, void *arg)
 {
-    char cost[32], created[24];
+    char cost[32], created[24], reserved[24];
     uint64_t now = pst_clock_wall_ms();
     bool failed = w->errors;
-    snprintf(cost, sizeof cost, "%.9f", w->max_cost_usd);
+    double cost_usd = w->max_cost_usd;
+    snprintf(reserved, sizeof reserved, "%llu", (unsigned long long)reserve(g, w, now, &cost_usd));
+    snprintf(cost, sizeof cost, "%.9f", cost_usd);
     snprintf(created, sizeof created, "%llu", (unsigned long long)now);
     put_in(g, "batches", w->tenant, now, batch);
     put_in(g, "lone", w->tenant, now, batch);
@@ -422,6 +465,8 @@ void pst_batch_record(pst_gateway_t *g, const char *batch, const pst_batch_wish_
         put_in(g, "lone", "", now, batch);
     if (!failed)
         put_in(g, "imports", "", now, batch);
+    if (*w->callback || (w->key && *w->key->id))
+        put_in(g, "watched", "", now, batch);
     pst_redis_key_t k;
     pst_db_key(&k, "batch", batch);
     pst_cmd_t *c = pst_db_cmd("HSET", fn, arg);
@@ -440,6 +485,10 @@ void pst_batch_record(pst_gateway_t *g, const char *batch, const pst_batch_wish_
     put_pair(c, "max_cost", cost);
     put_pair(c, "skip_invalid", w->skip_invalid ? "1" : "0");
     put_pair(c, "created_ms", created);
+    put_pair(c, "callback", w->callback);
+    put_pair(c, "dialect", w->dialect);
+    put_pair(c, "reserved", reserved);
+    put_key(c, w);
     pst_db_send(g->db, c);
     pst_importer_look(g->importer);
 }
@@ -476,6 +525,9 @@ static void on_input(pst_cmd_t *c, const redisReply *r)
         a->wish.errors = pst_arena_copy(&a->arena, pst_buf_view(&b)).p;
         pst_buf_release(&b);
     }
+    a->wish.key = pst_caller_key(a->r);
+    if (!pst_caller_admit(a->r, 0))
+        return;
     a->waits++;
     pst_batch_record(a->g, a->text, &a->wish, on_recorded, a);
 }
@@ -533,6 +585,7 @@ void pst_batches_create(pst_req_t *r)
     if (pst_req_is_answered(r))
         return;
     a->wish.tenant = pst_gw_tenant(r);
+    a->wish.dialect = "openai";
     a->id = pst_gw_new_id();
     pst_id_text(&a->id, a->text);
     const char *key = pst_req_header(r, "Idempotency-Key");

@@ -98,6 +98,25 @@ bool pst_gw_sees(const pst_req_t *r, const char *tenant)
     return !*own || strcmp(own, tenant) == 0;
 }
 
+static bool allows_model(const void *key, pst_view_t model)
+{
+    return pst_key_allows_model(key, model);
+}
+
+static bool allows_provider(const void *key, pst_view_t provider)
+{
+    return pst_key_allows_provider(key, provider);
+}
+
+bool pst_key_rule(const pst_key_t *key, pst_line_rule_t *ret)
+{
+    if (!key || (key->models.n == 0 && key->providers.n == 0))
+        return false;
+    *ret = (pst_line_rule_t){.allows_model = allows_model, .allows_provider = allows_provider, .arg = key,
+                             .providers = key->providers.v, .providers_n = key->providers.n};
+    return true;
+}
+
 static void refuse_admission(pst_req_t *r, const pst_admission_t *a)
 {
     char seconds[24];

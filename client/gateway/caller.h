@@ -4,6 +4,7 @@
 
 #include "gateway/keys.h"
 #include "gateway/web.h"
+#include "lib/line.h"
 
 #define PST_KEY_COOKIE "penstock_key"
 
@@ -18,6 +19,9 @@ const pst_key_t *pst_caller_key(const pst_req_t *r);
 const char *pst_gw_tenant(const pst_req_t *r);
 /* Whether what belongs to `tenant` is shown to it: everything to who has none. */
 bool pst_gw_sees(const pst_req_t *r, const char *tenant);
+
+/* What a key may ask for, as a rule for lines; it lives as long as the key.  false: everything. */
+bool pst_key_rule(const pst_key_t *key, pst_line_rule_t *ret);
 
 /* Counts a request that costs something against the limits of its key; once a request.  false: refused, and answered (429, 402).
  * tokens: what it is expected to take. */

@@ -8,6 +8,7 @@
  *                                         stand in that of "" too
  *   pst:{gateway}:batch:<id>              hash: what a batch was made of (record.h)
  *   pst:{gateway}:imports                 sorted set: batches whose file is still to be read, by that millisecond
+ *   pst:{gateway}:watched:                sorted set: batches whose end somebody is to be told of, or is to pay for (watch.h)
  *   pst:{gateway}:lease:<id>              string: the gateway that reads it; expires unless renewed
  *   pst:{gateway}:idem:<hash>             string: what an Idempotency-Key made; expires after a day
  * One tag: all of it lies on one node of a cluster, beside what the broker keeps.  A gateway that ends loses nothing. */

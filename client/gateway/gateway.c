@@ -6,6 +6,7 @@
 #include "gateway/import.h"
 #include "gateway/live.h"
 #include "gateway/parts.h"
+#include "gateway/watch.h"
 #include "proc/clock.h"
 #include "proc/log.h"
 
@@ -114,6 +115,25 @@ static pst_ns_t end_turn(void *arg, pst_ns_t now)
     return pst_web_is_due(g->web) ? 0 : PST_NEVER;
 }
 
+static pst_err_t begin_hooks(pst_gateway_t *g, pst_errbuf_t *eb)
+{
+    const pst_config_t *c = g->opts.config;
+    pst_secret_t secret = {NULL};
+    pst_err_t e = PST_OK;
+    if (c->gateway_webhook_secret && *c->gateway_webhook_secret)
+        e = pst_config_secret(c->gateway_webhook_secret, "gateway.webhook_secret", &secret, eb);
+    pst_webhooks_opts_t o = {.loop = g->loop, .redis = pst_db_conn(g->db), .secret = secret.text,
+                             .private_too = c->gateway_webhook_private};
+    if (!e)
+        e = pst_webhooks_new(&o, &g->hooks, eb);
+    pst_secret_release(&secret);
+    if (e)
+        return e;
+    pst_loop_prepare(g->loop, pst_webhooks_step, g->hooks);
+    g->watch = pst_watch_new(g, g->hooks);
+    return g->watch ? PST_OK : pst_errf(eb, PST_E_NOMEM, "out of memory");
+}
+
 static pst_err_t begin(pst_gateway_t *g, pst_errbuf_t *eb)
 {
     const pst_gateway_opts_t *o = &g->opts;
@@ -129,10 +149,12 @@ static pst_err_t begin(pst_gateway_t *g, pst_errbuf_t *eb)
     g->remote = pst_remote_new(g->loop, o->broker, eb);
     if (!g->remote)
         return PST_E_INVALID;
+    if ((e = pst_db_new(g->loop, o->redis, &g->db, eb)) || (e = begin_hooks(g, eb)))
+        return e;
     pst_importer_opts_t i = {.broker = o->broker, .redis = o->redis, .line_bytes_max = o->config->line_bytes_max,
                              .prefix_bytes_max = o->config->prefix_bytes_max,
                              .prefix_bytes_min = o->config->prefix_bytes_min};
-    if ((e = pst_db_new(g->loop, o->redis, &g->db, eb)) || (e = pst_importer_new(g->loop, g->db, &i, &g->importer, eb)))
+    if ((e = pst_importer_new(g->loop, g->db, &i, &g->importer, eb)))
         return e;
     g->keys_redis = pst_keys_redis_new(g->keys, pst_db_conn(g->db));
     if (!g->keys_redis)
@@ -187,6 +209,8 @@ void pst_gateway_destroy(pst_gateway_t **pg)
     pst_web_destroy(&g->web);
     pst_remote_destroy(&g->remote);
     pst_db_destroy(&g->db);
+    pst_watch_destroy(&g->watch);
+    pst_webhooks_destroy(&g->hooks);
     pst_keys_redis_destroy(&g->keys_redis);
     pst_keys_destroy(&g->keys);
     pst_line_reader_release(&g->reader);

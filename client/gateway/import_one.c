@@ -3,9 +3,11 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "gateway/caller.h"
 #include "gateway/file.h"
 #include "gateway/record.h"
 #include "gateway/text.h"
+#include "lib/submit.h"
 #include "lib/text.h"
 #include "proc/clock.h"
 #include "proc/log.h"
@@ -193,6 +195,8 @@ typedef struct run {
     pst_record_t record;
     pst_file_t file;
     pst_submit_t *submit;
+    pst_key_t key;            /* of who asked for it */
+    pst_line_rule_t rule;
     pst_buf_t errors;
 } run_t;
 
@@ -288,6 +292,8 @@ static fate_t submit(pst_import_one_t *i, run_t *x)
     pst_err_t e = pst_submit_begin(i->client, &o, &x->submit, &known);
     if (e)
         return after(i, x, e);
+    if (pst_key_rule(&x->key, &x->rule))
+        pst_submit_rule(x->submit, &x->rule);
     fate_t fate = known ? FATE_MADE : feed_all(i, x);
     pst_id_t made;
     if (fate == FATE_MADE && (e = pst_submit_finish(x->submit, &made)))
@@ -312,8 +318,12 @@ static fate_t run(pst_import_one_t *i, run_t *x)
     freeReplyObject(r);
     if (!there)
         return refuse(x, "invalid_request", "Cannot find the input file: it has expired or was deleted.", "input_file_id");
+    pst_key_init(&x->key);
+    if (*x->record.key && pst_key_read(pst_view_str(x->record.key), &x->key))
+        return refuse(x, "invalid_request", "The key that asked for this batch cannot be read any more.", NULL);
     fate_t fate = submit(i, x);
     pst_submit_destroy(&x->submit);
+    pst_key_release(&x->key);
     return fate;
 }
 

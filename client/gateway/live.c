@@ -296,6 +296,10 @@ void pst_live_begin(pst_req_t *r, pst_url_t url, pst_view_t body, const pst_live
     pst_req_state(r, l, live_gone);
     pst_line_job_t job;
     pst_line_fault_t fault;
+    pst_line_rule_t rule;
+    bool ruled = pst_key_rule(pst_caller_key(r), &rule);
+    if (ruled || g->reader.rule)
+        pst_line_reader_rule(&g->reader, ruled ? &rule : NULL);
     pst_err_t e = pst_line_read_body(&g->reader, PST_VIEW_LIT("0"), url, body, &job, &fault);
     if (e == PST_E_INPUT) {
         refuse(r, &fault);

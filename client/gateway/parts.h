@@ -10,6 +10,8 @@
 #include "penstock/penstock.h"
 
 typedef struct pst_importer pst_importer_t;
+typedef struct pst_watch pst_watch_t;
+typedef struct pst_webhooks pst_webhooks_t;
 
 struct pst_gateway {
     pst_loop_t *loop;
@@ -20,6 +22,8 @@ struct pst_gateway {
     pst_importer_t *importer;
     pst_keys_t *keys;
     pst_keys_redis_t *keys_redis;
+    pst_webhooks_t *hooks;
+    pst_watch_t *watch;
     uint64_t started_s;          /* wall clock */
     pst_line_reader_t reader;    /* of the bodies of calls */
 };

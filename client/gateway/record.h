@@ -24,7 +24,9 @@
     X(errors)                /* JSON, of a failed one */                                           \
     X(callback)              /* URL that is told of its end */                                     \
     X(dialect)               /* in whose words: openai, openrouter, anthropic */                   \
-    X(key)                   /* id of the key that made it */
+    X(key)                   /* of who made it: its record without the secret (key.h) */                \
+    X(key_id)                /* and its id */                                                      \
+    X(reserved)              /* nano-USD of its budget that the batch holds until it ends */
 
 typedef struct pst_record { /* texts, never NULL; those that are not there are empty */
 #define X(name) const char *name;

@@ -24,6 +24,13 @@ void pst_line_reader_release(pst_line_reader_t *r)
     pst_body_memory_release(&r->memory);
 }
 
+/* The route remembered may be one that the other may not have. */
+void pst_line_reader_rule(pst_line_reader_t *r, const pst_line_rule_t *rule)
+{
+    r->rule = rule;
+    pst_buf_clear(&r->route_model);
+}
+
 static pst_err_t fault(pst_line_fault_t *f, pst_cause_t code, const char *fmt, ...) PST_PRINTF(3, 4);
 static pst_err_t fault(pst_line_fault_t *f, pst_cause_t code, const char *fmt, ...)
 {
@@ -131,6 +138,35 @@ static bool routed_as_before(const pst_line_reader_t *r, pst_view_t lone, uint32
     return lone.n > 0 && params == r->route_params && pst_view_eq(lone, pst_buf_view(&r->route_model));
 }
 
+/* Its providers alone are left of what the route may go to. */
+static bool keep_allowed(const pst_line_rule_t *rule, pst_arena_t *a, pst_names_t *only)
+{
+    uint32_t n = 0;
+    pst_view_t *all = only->n ? only->v : pst_arena_get(a, rule->providers_n * sizeof *all);
+    for (uint32_t i = 0; i < only->n; i++) {
+        if (rule->allows_provider(rule->arg, all[i]))
+            all[n++] = all[i];
+    }
+    for (uint32_t i = 0; only->n == 0 && all && i < rule->providers_n; i++)
+        all[n++] = pst_view_str(rule->providers[i]);
+    *only = (pst_names_t){.v = all, .n = n};
+    return n > 0;
+}
+
+static pst_err_t apply_rule(pst_line_reader_t *r, pst_route_t *route, pst_line_fault_t *f)
+{
+    const pst_line_rule_t *rule = r->rule;
+    for (uint32_t i = 0; i < route->models.n; i++) {
+        pst_view_t model = route->models.v[i];
+        if (!rule->allows_model(rule->arg, model))
+            return fault(f, PST_CAUSE_LINE_MODEL, "Your API key does not have access to the model '%.*s'.",
+                         (int)PST_MIN(model.n, 120u), model.p);
+    }
+    if (rule->providers_n > 0 && !keep_allowed(rule, &r->arena, &route->only))
+        return fault(f, PST_CAUSE_LINE_ROUTING, "Your API key does not have access to any provider that is asked for.");
+    return PST_OK;
+}
+
 static pst_err_t read_route(pst_line_reader_t *r, const pst_body_t *b, uint32_t params, pst_line_job_t *ret,
                             pst_line_fault_t *f)
 {
@@ -143,6 +179,9 @@ static pst_err_t read_route(pst_line_reader_t *r, const pst_body_t *b, uint32_t 
         pst_cause_t cause = pst_routing_read(b, r->model, &r->arena, &route, &why);
         if (cause != PST_CAUSE_NONE)
             return fault(f, cause, "%.*s", (int)why.n, why.p ? why.p : "");
+        pst_err_t e = r->rule ? apply_rule(r, &route, f) : PST_OK;
+        if (e)
+            return e;
         route.params = params;
         ret->model = route.models.v[0];
         pst_buf_clear(&r->route);

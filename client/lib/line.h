@@ -29,6 +29,15 @@ typedef struct pst_line_fault {
     char message[256];
 } pst_line_fault_t;
 
+/* What those may ask for who submit through somebody else.  Outlives its use. */
+typedef struct pst_line_rule {
+    bool (*allows_model)(const void *arg, pst_view_t model);
+    bool (*allows_provider)(const void *arg, pst_view_t provider);
+    const void *arg;
+    char *const *providers;      /* those alone, at most PST_ROUTE_NAMES_MAX; */
+    uint32_t providers_n;        /* 0: all, and allows_provider is not asked */
+} pst_line_rule_t;
+
 typedef struct pst_line_reader {
     pst_json_t json;
     pst_arena_t arena;           /* decoded strings and route arrays of the line */
@@ -39,11 +48,14 @@ typedef struct pst_line_reader {
     pst_body_memory_t memory;
     pst_view_t model;            /* for lines that name none; empty: none.  Borrowed */
     uint32_t prefix_min, prefix_max; /* bytes, as pst_body_prefix takes them; from limits.h unless changed */
+    const pst_line_rule_t *rule; /* NULL: everything may be asked for */
     bool streams;                /* bodies may ask for that: they are calls, not a batch */
 } pst_line_reader_t;
 
 void pst_line_reader_init(pst_line_reader_t *r, pst_view_t model);
 void pst_line_reader_release(pst_line_reader_t *r);
+/* Lines from now on are somebody else's. */
+void pst_line_reader_rule(pst_line_reader_t *r, const pst_line_rule_t *rule);
 /* PST_E_INPUT with the fault; PST_E_NOMEM. */
 PST_MUSTCHECK pst_err_t pst_line_read(pst_line_reader_t *r, pst_view_t text, pst_line_job_t *ret,
                                       pst_line_fault_t *fault);

@@ -7,6 +7,7 @@
 #include "lib/dedupe.h"
 #include "lib/line.h"
 #include "lib/packer.h"
+#include "lib/submit.h"
 #include "proc/clock.h"
 
 struct pst_submit {
@@ -230,6 +231,11 @@ pst_err_t pst_submit_begin(pst_client_t *c, const pst_submit_opts_t *o, pst_subm
     }
     *ret = s;
     return PST_OK;
+}
+
+void pst_submit_rule(pst_submit_t *s, const pst_line_rule_t *rule)
+{
+    pst_line_reader_rule(&s->reader, rule);
 }
 
 /* Bad lines. */
