@@ -617,9 +617,10 @@ static void connections_are_as_many_as_calls_in_flight(void **state)
         client_stop(&b.client);
         crowd_join(&s);
         assert_int_equal(b.client.ended, CALLS);
-        assert_in_range(s.accepted, 1, IN_FLIGHT);
-        assert_int_equal(stats.connections, s.accepted);
-        assert_int_equal(stats.reused, CALLS - s.accepted);
+        /* One that is made while another falls idle may never be used, nor be seen by the server before the end. */
+        assert_in_range(stats.connections, 1, IN_FLIGHT);
+        assert_in_range(s.accepted, 1, stats.connections);
+        assert_in_range(stats.reused, CALLS - stats.connections, CALLS - 1);
     }
 }
 

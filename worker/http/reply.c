@@ -407,7 +407,7 @@ void pst_reply_fill(const pst_reply_t *r, pst_http_header_t *header, pst_http_an
     }
     ret->header = header;
     ret->headers = r->spans;
-    ret->body = pst_view(r->in.p + r->body_at, r->body_end - r->body_at);
+    ret->body = r->in.p ? pst_view(r->in.p + r->body_at, r->body_end - r->body_at) : pst_view(NULL, 0);
 }
 
 /* ---- spare ones ------------------------------------------------------------------------------ */
