@@ -41,6 +41,10 @@ static void refuse(pst_req_t *r, pst_err_t e)
 bool pst_caller_allow(pst_req_t *r)
 {
     pst_gateway_t *g = pst_gw(r);
+    if (!pst_keys_loaded(g->keys)) { /* whether anybody may pass is not known yet */
+        pst_reply_away(r);
+        return false;
+    }
     if (!pst_keys_needed(g->keys))
         return true;
     const char *secret = secret_of(r);
