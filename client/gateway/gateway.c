@@ -54,7 +54,7 @@ static void healthz(pst_req_t *r)
 static void readyz(pst_req_t *r)
 {
     const pst_gateway_t *g = pst_gw(r);
-    bool broker = pst_remote_is_up(g->remote), redis = pst_db_is_up(g->db);
+    bool broker = pst_remote_is_up(g->remote), redis = pst_db_is_up(g->db) && pst_keys_loaded(g->keys);
     if (broker && redis)
         reply_text(r, 200, "ok\n");
     else
