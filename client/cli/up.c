@@ -328,41 +328,34 @@ static int start_broker(up_t *u)
     return EXIT_WELL;
 }
 
-/* A connection to HOST:PORT, or -1. */
-static int connect_to(const char *listen)
+/* Whether HTTP on that socket says that it is ready. */
+static bool says_ready(int fd)
+{
+    static const char question[] = "GET /readyz HTTP/1.0\r\n\r\n";
+    struct timeval patience = {.tv_usec = HELLO_TIMEOUT_MS * 1000};
+    char answer[16] = "";
+    return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
+           send(fd, question, sizeof question - 1, MSG_NOSIGNAL) == (ssize_t)sizeof question - 1 &&
+           recv(fd, answer, sizeof answer - 1, MSG_WAITALL) > 0 && strstr(answer, " 200");
+}
+
+/* Whether the gateway at HOST:PORT has all it needs. */
+static bool gateway_answers(const char *listen)
 {
     char host[128];
     const char *colon = strrchr(listen, ':');
     bool bracketed = listen[0] == '[' && colon && colon[-1] == ']';
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *a = NULL;
     if (!colon)
-        return -1;
+        return false;
     snprintf(host, sizeof host, "%.*s", (int)(colon - listen - 2 * bracketed), listen + bracketed);
     if (getaddrinfo(host, colon + 1, &hints, &a) != 0)
-        return -1;
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    freeaddrinfo(a);
-    return fd;
-}
-
-/* It answers, and so do the broker and Redis to it. */
-static bool gateway_ready(const char *listen)
-{
-    static const char ask[] = "GET /readyz HTTP/1.0\r\n\r\n", well[] = "HTTP/1.1 200";
-    char answer[sizeof well] = "";
-    struct timeval patience = {.tv_sec = 1};
-    int fd = connect_to(listen);
-    if (fd < 0)
         return false;
-    bool asked = setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
-                 send(fd, ask, sizeof ask - 1, MSG_NOSIGNAL) == (ssize_t)sizeof ask - 1;
-    bool yes = asked && recv(fd, answer, sizeof well - 1, MSG_WAITALL) == (ssize_t)sizeof well - 1 &&
-               memcmp(answer, well, sizeof well - 1) == 0;
-    close(fd);
+    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool yes = fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0 && says_ready(fd);
+    if (fd >= 0)
+        close(fd);
+    freeaddrinfo(a);
     return yes;
 }
 
@@ -378,7 +371,7 @@ static int start_gateway(up_t *u)
     if ((code = check_address(u, address, "gateway.listen")))
         return code;
     pst_child_start(&u->gateway, pst_clock_mono());
-    while (!u->stops && !gateway_ready(listen)) {
+    while (!u->stops && !gateway_answers(listen)) {
         turn(u, pst_ns_add(pst_clock_mono(), ASK_EVERY));
         if (failed_to_start(&u->gateway))
             return died(&u->gateway, "its message above");

@@ -8,6 +8,7 @@
 #include "gateway/parts.h"
 #include "gateway/watch.h"
 #include "proc/clock.h"
+#include "proc/config_value.h"
 #include "proc/log.h"
 
 #define CONNECTIONS_MAX 20000u
@@ -171,6 +172,7 @@ pst_err_t pst_gateway_new(pst_loop_t *loop, const pst_gateway_opts_t *o, pst_gat
         return pst_errf(eb, PST_E_NOMEM, "out of memory");
     g->loop = loop;
     g->opts = *o;
+    g->loopback = pst_value_is_loopback(pst_view_str(o->listen));
     g->started_s = pst_clock_wall_ms() / 1000;
     pst_line_reader_init(&g->reader, pst_view(NULL, 0));
     g->reader.prefix_min = o->config->prefix_bytes_min;
