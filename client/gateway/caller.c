@@ -27,6 +27,12 @@ static const char *secret_of(const pst_req_t *r)
     return text ? text : pst_req_cookie(r, PST_KEY_COOKIE);
 }
 
+bool pst_caller_needs_key(const pst_req_t *r)
+{
+    const pst_gateway_t *g = pst_gw(r);
+    return pst_keys_needed(g->keys) || !g->loopback;
+}
+
 pst_err_t pst_caller_find(const pst_req_t *r, const char *secret, const pst_key_t **ret)
 {
     pst_gateway_t *g = pst_gw(r);
@@ -38,7 +44,7 @@ bool pst_caller_stands(const pst_req_t *r)
 {
     pst_gateway_t *g = pst_gw(r);
     const pst_key_t *key = NULL;
-    pst_err_t e = pst_keys_needed(g->keys) ? pst_caller_find(r, NULL, &key) : PST_OK;
+    pst_err_t e = pst_caller_needs_key(r) ? pst_caller_find(r, NULL, &key) : PST_OK;
     pst_keys_drop(g->keys, &key);
     return !e || e == PST_E_LOADING;
 }
@@ -57,7 +63,7 @@ static void refuse(pst_req_t *r, pst_err_t e)
 bool pst_caller_allow(pst_req_t *r)
 {
     pst_gateway_t *g = pst_gw(r);
-    if (!pst_keys_needed(g->keys) && g->loopback)
+    if (!pst_caller_needs_key(r))
         return true;
     const char *secret = secret_of(r);
     if (!secret && !pst_keys_loaded(g->keys)) { /* perhaps none is needed */

@@ -3,7 +3,7 @@
 #include "base/list.h"
 #include "gateway/parts.h"
 #include "gateway/ui_events.h"
-#include "gateway/watch.h"
+#include "gateway/sampler.h"
 #include "lib/top.h"
 
 #define FRESH PST_SEC          /* young enough for who asks once */
@@ -11,7 +11,7 @@
 
 struct pst_ui {
     pst_gateway_t *g;
-    pst_watch_t *watch;
+    pst_sampler_t *sampler;
     pst_events_t *events;
     pst_link_t waiting;      /* requests for the cluster */
 };
@@ -52,7 +52,7 @@ static void reply_cluster(pst_req_t *r, const pst_top_t *t)
     pst_reply_json(r, &b);
 }
 
-static void on_watched(void *arg, const pst_top_t *t)
+static void on_sample(void *arg, const pst_top_t *t)
 {
     pst_ui_t *ui = arg;
     while (!pst_link_empty(&ui->waiting)) {
@@ -73,7 +73,7 @@ static void waiting_gone(pst_req_t *r)
 void pst_ui_cluster(pst_req_t *r)
 {
     pst_ui_t *ui = pst_gw(r)->ui;
-    const pst_top_t *t = pst_watch_top(ui->watch, FRESH);
+    const pst_top_t *t = pst_sampler_top(ui->sampler, FRESH);
     waiting_t *w = t ? NULL : calloc(1, sizeof *w);
     if (!w) {
         reply_cluster(r, t);
@@ -83,12 +83,12 @@ void pst_ui_cluster(pst_req_t *r)
     pst_link_init(&w->link);
     pst_link_before(&ui->waiting, &w->link);
     pst_req_state(r, w, waiting_gone);
-    pst_watch_wish(ui->watch);
+    pst_sampler_wish(ui->sampler);
 }
 
 void pst_ui_history(pst_req_t *r)
 {
-    const pst_history_t *h = pst_watch_history(pst_gw(r)->ui->watch);
+    const pst_history_t *h = pst_sampler_history(pst_gw(r)->ui->sampler);
     pst_buf_t b;
     pst_buf_init(&b, 0);
     if (is_restricted(r))
@@ -102,7 +102,7 @@ void pst_ui_history(pst_req_t *r)
 void pst_ui_events(pst_req_t *r)
 {
     pst_ui_t *ui = pst_gw(r)->ui;
-    pst_events_listen(ui->events, r, pst_watch_top(ui->watch, FRESH));
+    pst_events_listen(ui->events, r, pst_sampler_top(ui->sampler, FRESH));
 }
 
 /* Life. */
@@ -110,7 +110,7 @@ void pst_ui_events(pst_req_t *r)
 static pst_ns_t turn(void *arg, pst_ns_t now)
 {
     pst_ui_t *ui = arg;
-    pst_ns_t next = pst_watch_turn(ui->watch, ui->g->remote, now, pst_events_listened(ui->events));
+    pst_ns_t next = pst_sampler_turn(ui->sampler, ui->g->remote, now, pst_events_listened(ui->events));
     return pst_ns_min(next, pst_events_turn(ui->events, now));
 }
 
@@ -121,9 +121,9 @@ pst_ui_t *pst_ui_new(pst_gateway_t *g)
         return NULL;
     ui->g = g;
     pst_link_init(&ui->waiting);
-    ui->watch = pst_watch_new(g->loop, on_watched, ui);
+    ui->sampler = pst_sampler_new(g->loop, on_sample, ui);
     ui->events = pst_events_new(g);
-    if (!ui->watch || !ui->events) {
+    if (!ui->sampler || !ui->events) {
         pst_ui_destroy(&ui);
         return NULL;
     }
@@ -136,7 +136,7 @@ void pst_ui_destroy(pst_ui_t **pui)
     pst_ui_t *ui = pst_take(pui);
     if (!ui)
         return;
-    pst_watch_destroy(&ui->watch, ui->g->remote);
+    pst_sampler_destroy(&ui->sampler, ui->g->remote);
     pst_events_destroy(&ui->events);
     free(ui);
 }
@@ -148,5 +148,5 @@ void pst_ui_quiesce(pst_ui_t *ui)
 
 const pst_top_t *pst_ui_top(const pst_ui_t *ui)
 {
-    return pst_watch_top(ui->watch, KNOWN);
+    return pst_sampler_top(ui->sampler, KNOWN);
 }

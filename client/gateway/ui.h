@@ -1,19 +1,16 @@
 /* ui.h - the API of the page, beside OpenAI's: the cluster, its last hour, events, a batch's account, and sessions.
  *
- *   watch.c ──► ui.c ──────► GET /ui/api/cluster, /ui/api/history
+ *   sampler.c ──► ui.c ──────► GET /ui/api/cluster, /ui/api/history
  *                └► ui_events.c ──► GET /ui/api/events: the same text for all who listen
  *
  * A key of a tenant's sees its own batches; of the cluster, which is everybody's, it sees nothing: `"restricted": true`. */
 #ifndef PST_GATEWAY_UI_H
 #define PST_GATEWAY_UI_H
 
-#include "gateway/web.h"
-#include "penstock/penstock.h"
-
-typedef struct pst_ui pst_ui_t;
+#include "gateway/parts.h"
 
 /* Needs the gateway's web; its hook belongs between those of web and remote. */
-pst_ui_t *pst_ui_new(struct pst_gateway *g); /* NULL: no memory */
+pst_ui_t *pst_ui_new(pst_gateway_t *g); /* NULL: no memory */
 /* After web, before remote. */
 void pst_ui_destroy(pst_ui_t **ui);
 /* Who listens is told that it is over. */
@@ -32,5 +29,7 @@ void pst_ui_failed(pst_req_t *r);
 void pst_ui_session_show(pst_req_t *r);
 void pst_ui_session_begin(pst_req_t *r);
 void pst_ui_session_end(pst_req_t *r);
+/* ui_page.c: the page's files. */
+void pst_ui_file(pst_req_t *r);
 
 #endif

@@ -24,7 +24,7 @@ static void reply_session(pst_req_t *r, const pst_key_t *key)
 {
     pst_buf_t b;
     pst_buf_init(&b, 0);
-    pst_buf_printf(&b, "{\"needs_key\":%s", pst_keys_needed(pst_gw(r)->keys) ? "true" : "false");
+    pst_buf_printf(&b, "{\"needs_key\":%s", pst_caller_needs_key(r) ? "true" : "false");
     pst_member_str(&b, "tenant", key && *key->tenant ? key->tenant : NULL);
     pst_buf_putc(&b, '}');
     pst_req_answer_header(r, "cache-control", "no-store");
