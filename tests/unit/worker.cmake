@@ -4,6 +4,7 @@ pst_unit(worker_memory pst_worker)
 pst_unit(worker_http pst_worker)
 pst_unit(worker_sigv4 pst_worker)
 pst_unit(worker_outbox pst_worker PkgConfig::ZSTD)
+pst_unit(worker_pieces pst_worker)
 
 # A broker that only a worker can see; each scenario is a test with the real penstock-worker.
 add_executable(fake_broker ${PROJECT_SOURCE_DIR}/tests/support/fake_broker.c)

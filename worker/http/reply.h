@@ -62,6 +62,11 @@ PST_MUSTCHECK pst_reply_state_t pst_reply_came(pst_reply_t *r, size_t n);
 /* The connection has ended. */
 PST_MUSTCHECK pst_reply_state_t pst_reply_eof(pst_reply_t *r);
 
+/* What has come of the body.  Of one whose length was told: once all of it is there. */
+pst_view_t pst_reply_so_far(const pst_reply_t *r);
+/* It was taken: what comes next stands in its place. */
+void pst_reply_taken(pst_reply_t *r);
+
 /* A line as curl hands it on; a status line forgets the headers before it, which were an interim answer's. */
 void pst_reply_header(pst_reply_t *r, pst_view_t line);
 /* false: it is larger than an answer may be. */

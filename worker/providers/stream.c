@@ -91,7 +91,7 @@ static bool line_fits(pst_view_t text)
 
 bool pst_stream_fits(pst_buf_t *out, size_t from)
 {
-    if (!out->failed && line_fits(pst_view(out->p + from, out->n - from)))
+    if (!out->failed && (out->n == from || line_fits(pst_view(out->p + from, out->n - from))))
         return true;
     out->n = from;
     return false;
