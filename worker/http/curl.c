@@ -594,9 +594,10 @@ static shard_t *add_shard(pst_curl_t *p)
     curl_multi_setopt(s->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(s->multi, CURLMOPT_TIMERDATA, s);
     curl_multi_setopt(s->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-    /* Or HTTP/2 opens connections by the hundred while the first are still shaking hands. */
-    curl_multi_setopt(s->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)SHARD_CALLS);
-    curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)SHARD_CALLS);
+    /* Past either curl closes the connection that has rested longest, and takes one that was handed out for such.  Those
+     * of all calls there can be, and as many again that rest, do not come to that. */
+    curl_multi_setopt(s->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 2L * SHARD_CALLS);
+    curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, 2L * SHARD_CALLS);
     p->shard = pst_realloc(p->shard, (p->shards + 1) * sizeof *p->shard);
     p->shard[p->shards++] = s;
     return s;
