@@ -322,7 +322,9 @@ static void conclude(pst_run_t *r, const pst_reading_t *reading, uint64_t latenc
 static void tell_whole(pst_run_t *r, const pst_task_t *task, const pst_http_answer_t *answer, pst_reading_t *reading)
 {
     pst_pools_t *p = r->pools;
-    pst_stream_begin(&r->talk->stream, r->adapter, task);
+    pst_task_t told = *task;
+    told.tape = &p->tape; /* the body of what is answered here lay in it */
+    pst_stream_begin(&r->talk->stream, r->adapter, &told);
     pst_stream_whole(&r->talk->stream, answer, &p->arena, &p->lines, reading);
     send_lines(r);
 }

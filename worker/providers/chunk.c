@@ -198,7 +198,7 @@ static size_t unit_bytes(pst_view_t v)
     size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
     if (c == '\\')
         n = v.n > 1 && v.p[1] == 'u' ? 6 : 2;
-    if (n == 6 && v.n >= 12 && pst_text_has(pst_view(v.p + 2, 1), "d", NULL) && v.p[3] >= '8' && (v.p[3] | 0x20) <= 'b')
+    if (n == 6 && v.n >= 12 && (v.p[2] | 0x20) == 'd' && v.p[3] >= '8' && (v.p[3] | 0x20) <= 'b')
         n = 12;
     return PST_MIN(n, v.n);
 }
