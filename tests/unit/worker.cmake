@@ -35,6 +35,17 @@ pst_worker_test(http faults ${sim} --jobs 4000 --every 300 --concurrency 200)
 pst_worker_test(http revoke ${sim} --jobs 200 --over 4 --latency-ms 200)
 pst_worker_test(http drain ${sim} --jobs 2000 --over 40 --latency-ms 200)
 
+# Answers in pieces: of a provider that streams, of one that does not, over HTTP/1.1, TLS and HTTP/2.
+file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/worker_link_stream.yaml
+  "providers: { echo: { api: echo, limits: { concurrency: 512 } } }\n")
+pst_worker_test(link stream --jobs 500)
+pst_worker_test(http stream ${sim} --jobs 400 --concurrency 400)
+pst_worker_test(http lost ${sim} --jobs 40)
+file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/worker_http2_stream ${CMAKE_CURRENT_BINARY_DIR}/worker_https_stream)
+pst_worker_test(https stream ${sim} --jobs 400 --concurrency 400 --http1
+  --tls ${CMAKE_CURRENT_BINARY_DIR}/worker_https_stream)
+pst_worker_test(http2 stream ${sim} --jobs 400 --concurrency 400 --tls ${CMAKE_CURRENT_BINARY_DIR}/worker_http2_stream)
+
 # What its headers say of limits comes through both ways of making calls: over HTTP/2 that is curl.
 file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/worker_http2_limits)
 pst_worker_test(http limits ${sim} --jobs 1000)
