@@ -3,7 +3,7 @@
 //
 // The made-up cluster answers by the model's name: mock/small fast, mock/slow slowly, mock/failing with errors.  What a
 // cluster does not do when a test wants it, POST /mock/<what> does: away, back (the broker), cut (all event streams),
-// empty (nothing configured), full.
+// empty (nothing configured), full, park (an endpoint more), unpark.
 import {createHash} from "node:crypto";
 import {readFile} from "node:fs/promises";
 import {createServer} from "node:http";
@@ -151,6 +151,8 @@ function control(what) {
     away = what === "away" || (away && what !== "back");
     if (what === "cut")
         streams.forEach(s => s.destroy());
+    if (what === "park" || what === "unpark")
+        cluster.setParked(what === "park");
     if (what === "empty" || what === "full")
         cluster.setEmpty(what === "empty");
 }

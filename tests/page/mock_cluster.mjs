@@ -62,6 +62,7 @@ export class Cluster {
     #files = new Map();
     #began = Date.now() - 5 * 3600e3;
     #empty = false;
+    #parked = false;
     #history = null;
     #counts = ENDPOINTS.map(e => ({calls: e.perMinute * 290, completed: e.perMinute * 288, rate_limited: e.refused * 1700,
         failed: e.broken * 900}));
@@ -71,6 +72,10 @@ export class Cluster {
         for (const b of BATCHES)
             this.#batches.push(this.#made(b, "file-given"));
         this.#history = ENDPOINTS.map(e => ({provider: e.provider, model: e.model, ...this.#past(e)}));
+    }
+
+    setParked(parked) {
+        this.#parked = parked;
     }
 
     setEmpty(empty) {
@@ -321,7 +326,7 @@ export class Cluster {
             failed: n("failed"), input_tokens: n("completed") * 400, cached_tokens: 0, output_tokens: n("completed") * 90,
             cost_usd: c.completed * e.usd, p50_ms: e.p50, tokens_per_s: Math.round(e.perMinute / 60 * e.tokens / 5),
             uptime_per_mille: 1000 - Math.round(e.broken * 90), limits: this.#limits(e.limits, e.perMinute, e.tokens),
-            cause: null, until_wall_ms: 0};
+            cause: this.#parked && e === ENDPOINTS[3] ? "timeout" : null, until_wall_ms: 0};
     }
 
     #provider(p) {

@@ -209,6 +209,13 @@ test("what is parked is shown with its reason", withOption("parked"), async () =
     }
 });
 
+test("what becomes parked is announced", withMock, async () => {
+    await at.go("#/batches");
+    await control("park");
+    await at.text("qwen2.5-7b-instruct at my-vllm is parked: timeout", "#notices[aria-live=polite]");
+    await control("unpark");
+});
+
 test("the theme is the system's until one is chosen, which is remembered", async () => {
     const theme = () => at.page.evaluate(() => document.documentElement.dataset.theme);
     await at.go("#/", "dark");

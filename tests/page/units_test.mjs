@@ -82,6 +82,7 @@ test("steps become sums over the minute before", () => {
 test("numbers are written for people", () => {
     assert.equal(format.count(1234567), "1,234,567");
     assert.equal(format.brief(12345), "12.3K");
+    assert.deepEqual([0, 1, 1000].map(n => format.several(n, "line")), ["0 lines", "1 line", "1,000 lines"]);
     assert.deepEqual([0, 41.4, 1.25, 0.5, 0.001, null].map(format.rate), ["0/s", "41/s", "1.3/s", "30/min", "3.6/h", "–"]);
     assert.deepEqual([0, 0.00042, 0.5, 0.042, 12.3, 1234.5].map(format.usd),
         ["$0", "$0.00042", "$0.50", "$0.042", "$12.30", "$1,235"]);

@@ -4,8 +4,8 @@ import {notice} from "./ask.js";
 import {h, show} from "./dom.js";
 import {clock} from "./format.js";
 import {icon} from "./icons.js";
-import {brokerAway, changed, forget, onEnded, start, state, subscribe} from "./live.js";
-import {nameOf, statusOf} from "./words.js";
+import {brokerAway, changed, forget, onEnded, onParked, start, state, subscribe} from "./live.js";
+import {causeText, nameOf, statusOf} from "./words.js";
 import {batch} from "./view_batch.js";
 import {batches} from "./view_batches.js";
 import {endpoints} from "./view_endpoints.js";
@@ -22,7 +22,7 @@ let route = null;   // {name, arg, view}
 let drawn = false;  // since the last change
 
 function routeOf(hash) {
-    const [name, arg] = hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+    const [name, arg] = hash.replace(/^#\/?/, "").split("/");
     const known = Object.hasOwn(VIEWS, name) && (name !== "batch" || arg);
     return known ? {name, arg, view: VIEWS[name]} : {name: "", arg: undefined, view: overview};
 }
@@ -146,6 +146,8 @@ function tellEnd(b) {
     notice(s.tone, s.mark, `${nameOf(b) || b.id}: ${s.text}`);
 }
 
+const tellParked = (name, cause) => notice("warn", "pause", `${name} is parked: ${causeText(cause)}`);
+
 // The hash is the view's, so the skip link moves the focus by itself.
 $("skip").addEventListener("click", e => {
     e.preventDefault();
@@ -153,6 +155,7 @@ $("skip").addEventListener("click", e => {
 });
 subscribe(drawSoon);
 onEnded(tellEnd);
+onParked(tellParked);
 addEventListener("hashchange", go);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
 watchDrops();

@@ -7,6 +7,8 @@ export const NONE = "–";
 export const count = n => whole.format(n);
 export const brief = n => (n < 10000 ? whole.format(n) : short.format(n));
 
+export const several = (n, one) => `${count(n)} ${one}${n === 1 ? "" : "s"}`;
+
 export function decimal(n) {
     return n === 0 || n >= 9.95 ? whole.format(n) : n.toFixed(1);
 }

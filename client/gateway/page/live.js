@@ -24,6 +24,7 @@ export const rates = new Rates();
 
 const listeners = new Set();
 const endings = new Set();
+const parkings = new Set();
 let source = null;
 let failures = 0;
 let openedAt = 0;
@@ -32,6 +33,7 @@ let retryTimer = 0;
 
 export const subscribe = f => listeners.add(f);
 export const onEnded = f => endings.add(f);
+export const onParked = f => parkings.add(f);
 export const changed = () => listeners.forEach(f => f());
 
 export const now = () => Date.now() / 1000 + skewS;
@@ -42,20 +44,29 @@ export function brokerAway() {
         (state.brokerWords !== null || Date.now() - Math.max(state.clusterAt, openedAt) > AWAY_S * 1000);
 }
 
+const parkedIn = c => [...c.providers.map(p => [p.name, p.cause]),
+    ...c.endpoints.map(e => [`${e.model} at ${e.provider}`, e.cause])].filter(([, cause]) => cause);
+
+function tellParked(before, after) {
+    const known = new Set(parkedIn(before).map(([name]) => name));
+    for (const [name, cause] of parkedIn(after))
+        if (!known.has(name))
+            parkings.forEach(f => f(name, cause));
+}
+
 function takeCluster(c) {
     if (!c || c.error) {
         state.brokerWords = c?.error?.message || "";
         return;
     }
     state.brokerWords = null;
+    if (state.cluster)
+        tellParked(state.cluster, c);
     state.cluster = c;
     state.clusterAt = Date.now();
     skewS = c.wall_ms / 1000 - Date.now() / 1000;
-    for (const name of ["completed", "failed", "cost_usd"])
+    for (const name of ["completed", "cost_usd"])
         rates.add(`cluster ${name}`, now(), c[name]);
-    for (const e of c.endpoints)
-        for (const name of ["rate_limited", "failed"])
-            rates.add(`${e.provider} ${e.model} ${name}`, now(), e[name]);
 }
 
 function tellEndings(before, after) {

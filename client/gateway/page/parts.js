@@ -1,7 +1,7 @@
 // parts.js - what several views are made of.
 import {bar} from "./charts.js";
 import {h} from "./dom.js";
-import {NONE, count, moment, percent, shortId, span, usd} from "./format.js";
+import {NONE, count, moment, percent, several, shortId, span, usd} from "./format.js";
 import {badge, icon} from "./icons.js";
 import {now, state} from "./live.js";
 import {doneOf} from "./rates.js";
@@ -41,7 +41,7 @@ export function batchName(batch) {
 export function progressWords(batch) {
     const c = batch.request_counts;
     const words = [ACTIVE.has(batch.status) ? `${count(doneOf(c))} of ${count(c.total)} done` :
-        `${count(c.total)} requests`];
+        several(c.total, "request")];
     for (const kind of ["failed", "expired", "cancelled"])
         if (c[kind])
             words.push(`${count(c[kind])} ${kind}`);

@@ -3,7 +3,7 @@ import {batchPath, contentOf, get, ourBatchPath} from "./api.js";
 import {notice} from "./ask.js";
 import {cancelButton} from "./cancel.js";
 import {h} from "./dom.js";
-import {NONE, brief, count, moment, ms, percent, rate, span, usd} from "./format.js";
+import {NONE, brief, count, moment, ms, percent, rate, several, span, usd} from "./format.js";
 import {icon} from "./icons.js";
 import {changed, noteError, now, rates, takeBatch} from "./live.js";
 import {bar, chart} from "./charts.js";
@@ -122,12 +122,18 @@ function facts(b) {
         fact("Tenant", b.tenant || null));
 }
 
+// While it runs, how far it is; then, what came of it.
+function figure(b) {
+    const c = b.request_counts;
+    return h("p", {class: "figure"}, ACTIVE.has(b.status) ?
+        [h("strong", null, percent(doneOf(c), c.total)), ` of ${several(c.total, "request")}`] :
+        [h("strong", null, count(c.completed)), ` of ${several(c.total, "request")} completed`]);
+}
+
 function standing(b) {
     const c = b.request_counts;
     return h("section", {class: "panel", "aria-label": "How it stands"},
-        c.total ? [h("p", {class: "figure"}, h("strong", null, percent(doneOf(c), c.total)),
-            ` of ${count(c.total)} requests`),
-            progressBar(b, "tall"), legend(b)] : null,
+        c.total ? [figure(b), progressBar(b, "tall"), legend(b)] : null,
         b.status === "validating" && !c.total ? h("p", {class: "loading"}, "The file is being checked…") : null,
         facts(b),
         (b.parked || []).map(p => h("div", {class: "held", key: parkedWhere(p)}, h("strong", null, parkedWhere(p)),
@@ -206,8 +212,7 @@ const failedColumns = [
 ];
 
 function failedLines(of) {
-    const c = of.batch.request_counts;
-    if (!of.failed || !(c.failed + c.expired + c.cancelled))
+    if (!of.failed?.data.length)
         return null;
     const list = of.failed.data.filter(l => !of.only || causeOf(l) === of.only);
     return h("section", {"aria-labelledby": "failed"}, h("h2", {id: "failed"}, "Failed lines"),

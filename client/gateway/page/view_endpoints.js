@@ -2,7 +2,7 @@
 // what is parked, why and until when.
 import {chart, meter} from "./charts.js";
 import {h} from "./dom.js";
-import {NONE, brief, count, ms, usd} from "./format.js";
+import {NONE, brief, count, ms, several, usd} from "./format.js";
 import {badge} from "./icons.js";
 import {state} from "./live.js";
 import {loading, parkedNote} from "./parts.js";
@@ -85,9 +85,9 @@ function endpoint(e, account) {
 }
 
 function providerHead(p) {
-    const workers = p.workers === 1 ? "1 worker" : `${count(p.workers)} workers`;
     return h("div", {class: "provider-head"}, h("h2", {id: `provider-${p.name}`}, p.name), stateOf(p, p),
-        h("span", {class: "quiet"}, `${workers} · ${count(p.in_flight)} in flight · room for ${count(p.room)} more`));
+        h("span", {class: "quiet"}, [several(p.workers, "worker"), `${count(p.in_flight)} in flight`,
+            `room for ${count(p.room)} more`].join(" · ")));
 }
 
 function account(p, list) {

@@ -2,7 +2,7 @@
 import {cancelButton} from "./cancel.js";
 import {chart, meter} from "./charts.js";
 import {h} from "./dom.js";
-import {ago, brief, count, decimal, rate, usd} from "./format.js";
+import {NONE, ago, brief, count, decimal, rate, several, usd} from "./format.js";
 import {badge, icon} from "./icons.js";
 import {now, rates, state} from "./live.js";
 import {batchName, cost, costOf, download, empty, loading, parkedNote, parkedWhere, progress, progressWords, table,
@@ -28,13 +28,13 @@ function tiles(c) {
     return h("dl", {class: "tiles"},
         tile("Answers", rate(rates.perS("cluster completed", now())), `${brief(c.completed)} since the broker began`),
         tile("In flight", count(c.jobs_running), `${brief(c.jobs_queued)} queued, ${brief(c.jobs_waiting)} waiting`),
-        tile("Spend", hourly === null ? usd(c.cost_usd) : `${usd(hourly * 3600)}/h`,
+        tile("Spend", hourly === null ? NONE : `${usd(hourly * 3600)}/h`,
             `${usd(c.cost_usd)} since the broker began`),
         tile("429s", `${brief(refused)}/min`, "waited for, never a failed attempt", toneOf(refused, calls, 0.1, "warn")),
         tile("Errors", `${brief(failed)}/min`, `${brief(c.failed)} requests failed for good`,
             toneOf(failed, calls, 0.02, "bad")),
-        tile("Workers", count(c.workers), `${count(c.providers.length)} providers, ${count(c.endpoints.length)} endpoints`,
-            c.workers ? null : "bad"));
+        tile("Workers", count(c.workers),
+            `${several(c.providers.length, "provider")}, ${several(c.endpoints.length, "endpoint")}`, c.workers ? null : "bad"));
 }
 
 function attention() {
@@ -65,7 +65,7 @@ const endedAt = b => b.completed_at || b.failed_at || b.expired_at || b.cancelle
 export const ended = [
     {title: "Batch", main: true, cell: b => batchName(b)},
     {title: "Requests", wide: true, cell: b => h("span", {class: "quiet"}, b.request_counts.total ?
-        progressWords(b).join(" · ") : `${count(b.errors?.data?.length || 0)} lines are wrong`)},
+        progressWords(b).join(" · ") : several(b.errors?.data?.length || 0, "wrong line"))},
     {title: "Cost", number: true, cell: b => usd(costOf(b))},
     {title: "Ended", number: true, cell: b => (endedAt(b) ? ago(endedAt(b), now()) : null)},
     {title: "", cell: b => (b.output_file_id ?

@@ -1,7 +1,7 @@
 // view_submit.js - a file becomes a batch: dropped, chosen or pasted; looked at; uploaded; and followed from there on.
 import {post, upload} from "./api.js";
 import {h} from "./dom.js";
-import {bytes, count, percent} from "./format.js";
+import {bytes, count, percent, several} from "./format.js";
 import {badge, icon} from "./icons.js";
 import {changed, noteError} from "./live.js";
 import {URLS, preview} from "./preview.js";
@@ -110,7 +110,7 @@ function chosen() {
     return h("div", {class: "chosen"}, h("div", null, h("strong", {class: "mono"}, form.fileName),
         h("span", {class: "quiet"}, ` ${bytes(form.file.size)}`),
         p ? h("span", null,
-            ` · ${p.exact ? "" : "about "}${count(p.requests)} ${p.requests === 1 ? "request" : "requests"}`) : null),
+            ` · ${p.exact ? "" : "about "}${several(p.requests, "request")}`) : null),
     p ? [models(p), wrong(p)] : null);
 }
 
