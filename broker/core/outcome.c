@@ -602,11 +602,12 @@ static void count_call(pst_core_t *c, news_t *n)
     }
 }
 
-/* An outcome of a call that the core had given up for lost: its answer counts if the job has none yet. */
+/* An outcome of a call that the core had given up for lost: its answer counts if the job has none yet, and if it is whole:
+ * of a stream the pieces went with the session. */
 static void on_late(pst_core_t *c, news_t *n)
 {
     c->count.outcomes_late++;
-    if (n->o->verdict != PST_VERDICT_DONE)
+    if (n->o->verdict != PST_VERDICT_DONE || (n->batch->live_call & PST_LIVE_STREAM))
         return;
     job_t *j = n->job;
     if (j && j->state == JOB_RUNNING && j->worker) {

@@ -869,7 +869,7 @@ static void drain_prefetch(pst_core_t *c, batch_t *b)
 
 static void drain_batch(pst_core_t *c, batch_t *b)
 {
-    while (b->drain_next < b->packs_n && c->step_jobs < DISPATCH_MAX_STEP && outcome_room(c)) {
+    while (b->drain_next < b->packs_n && c->step_jobs < DISPATCH_MAX_STEP && (b->live_call || outcome_room(c))) {
         pack_t *p = &b->packs[b->drain_next];
         if (pack_must_end(b, p)) {
             if (!pack_is_open(p))
@@ -887,10 +887,12 @@ static void drain_batch(pst_core_t *c, batch_t *b)
 void sched_drain(pst_core_t *c)
 {
     c->step_jobs = 0;
-    if (!c->go || !c->store_up)
+    if (!c->go)
         return;
     for (pst_link_t *x = c->draining.next, *next; x != &c->draining; x = next) {
         next = x->next;
-        drain_batch(c, PST_CONTAINER(x, batch_t, draining));
+        batch_t *b = PST_CONTAINER(x, batch_t, draining);
+        if (c->store_up || b->live_call) /* of a call the store need not know */
+            drain_batch(c, b);
     }
 }

@@ -106,7 +106,7 @@ static void revoke(pst_core_t *c, const worker_t *w, const pst_task_ref_t *ref)
 static void adopt(pst_core_t *c, worker_t *w, const pst_task_ref_t *ref)
 {
     batch_t *b = batch_find(c, &ref->batch);
-    if (!b || b->begun) { /* a call of before a restart; or pieces of its answer may have gone with the old session */
+    if (!b || (b->live_call & PST_LIVE_STREAM)) { /* a call of before a restart; or pieces of it may be lost */
         revoke(c, w, ref);
         return;
     }

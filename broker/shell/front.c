@@ -32,15 +32,21 @@ static void done(pst_front_t *f, pst_peer_t peer, uint32_t req, const pst_id_t *
     pst_front_done(f, peer, &d);
 }
 
-/* What would change the store cannot be promised while it does not answer.  False: the client was told to wait. */
+/* Nothing is dispatched while the store does not answer.  False: the client was told to wait. */
+static bool store_is_up(pst_front_t *f, pst_peer_t peer, uint32_t req, const pst_id_t *batch)
+{
+    if (!f->b->store_up)
+        done(f, peer, req, batch, PST_E_STORE_DOWN, "Redis does not answer: the broker waits for it");
+    return f->b->store_up;
+}
+
+/* Nor can be promised what would change it.  False: the client was told to wait. */
 static bool store_takes(pst_front_t *f, pst_peer_t peer, uint32_t req, const pst_id_t *batch)
 {
     uint32_t ops;
     uint64_t bytes;
-    if (!f->b->store_up) {
-        done(f, peer, req, batch, PST_E_STORE_DOWN, "Redis does not answer: the broker waits for it");
+    if (!store_is_up(f, peer, req, batch))
         return false;
-    }
     pst_store_pending(f->b->store, &ops, &bytes);
     if (bytes <= STORE_PENDING_BYTES_MAX)
         return true;
@@ -81,7 +87,7 @@ static void on_pack(pst_front_t *f, pst_peer_t peer, const pst_msg_pack_t *m)
 
 static void on_call(pst_front_t *f, pst_peer_t peer, const pst_msg_call_t *m)
 {
-    if (!store_takes(f, peer, m->req, &m->batch)) /* nothing is dispatched while Redis is away */
+    if (!store_is_up(f, peer, m->req, &m->batch))
         return;
     pst_pack_headers_t headers;
     pst_arena_clear(&f->b->arena);
@@ -113,7 +119,10 @@ static void on_batch_req(pst_front_t *f, pst_peer_t peer, pst_event_type_t type,
 
 static void on_cancel(pst_front_t *f, pst_peer_t peer, const pst_msg_batch_req_t *m)
 {
-    if (pst_live_holds(f->b->live, &m->batch) || pst_queries_holds(f->b->queries, &m->batch))
+    pst_event_t of_call = {.type = PST_EV_CANCEL, .u.batch_req = {peer, m}};
+    if (pst_live_holds(f->b->live, &m->batch))
+        pst_engine_step(f->b, &of_call);
+    else if (pst_queries_holds(f->b->queries, &m->batch))
         on_batch_req(f, peer, PST_EV_CANCEL, m);
     else if (store_takes(f, peer, m->req, &m->batch))
         pst_queries_ended(f->b->queries, peer, PST_MSG_CANCEL, m->req, &m->batch);

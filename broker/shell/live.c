@@ -150,7 +150,7 @@ void pst_live_gone(pst_live_t *l, pst_peer_t peer)
         pst_event_t ev = {.type = PST_EV_CANCEL, .u.batch_req = {0, &m}};
         pst_link_remove(&x->link);
         x->caller = NULL;
-        pst_engine_step(l->b, &ev); /* x is gone, unless Redis has to come back first */
+        pst_engine_step(l->b, &ev); /* which ends it, unless the broker has only just begun */
     }
     free(k);
 }

@@ -22,7 +22,7 @@ enum {
 typedef struct pst_cli_args {
     const char *broker, *config;
     const char *data;                                     /* up, keys */
-    const char *listen, *redis;                           /* gateway */
+    const char *listen, *redis;                           /* gateway; redis: keys too */
     const char *output, *name, *priority, *window, *max_cost, *key, *model, *tenant; /* submit */
     const char *limit, *after;                            /* list */
     const char *system, *max_tokens, *timeout;            /* try */

@@ -134,8 +134,8 @@ static const command_t commands[] = {
                  "  PENSTOCK_CATALOG=catalog.yaml penstock check\n"},
     {.name = "keys", .operands = "VERB [ID]", .operands_min = 1, .operands_max = 2,
      .run = pst_cli_keys,
-     .options = {O_DATA, O_NAME, O_TENANT, O_RPM, O_TPM, O_CONCURRENCY, O_SPEND, O_RESET, O_MODELS, O_PROVIDERS, O_EXPIRES,
-                 O_JSON},
+     .options = {O_DATA, O_REDIS, O_NAME, O_TENANT, O_RPM, O_TPM, O_CONCURRENCY, O_SPEND, O_RESET, O_MODELS, O_PROVIDERS,
+                 O_EXPIRES, O_JSON},
      .summary = "keys of the HTTP gateway; VERB: create (prints the key alone, once), list, update ID, revoke ID",
      .examples = "  penstock keys create --name ci --tenant research --rpm 600 --spend 50 --reset monthly --expires 90d\n"
                  "  penstock keys create --models 'openai/*,chat/small' --providers openai\n"

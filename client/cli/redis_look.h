@@ -15,7 +15,7 @@ typedef struct pst_redis_look {
     pst_durability_t durability; /* the best it can give as it is set up now */
 } pst_redis_look_t;
 
-/* PST_E_INVALID: no such url.  PST_E_STORE_DOWN: no connection, or it refuses.  Words in eb. */
+/* PST_E_CONFIG: no such url.  PST_E_STORE_DOWN: no connection, or it refuses.  Words in eb. */
 PST_MUSTCHECK pst_err_t pst_redis_look(const char *url, pst_redis_look_t *ret, pst_errbuf_t *eb);
 const char *pst_durability_text(pst_durability_t d);
 

@@ -328,8 +328,19 @@ static int start_broker(up_t *u)
     return EXIT_WELL;
 }
 
-/* Whether something takes connections at HOST:PORT. */
-static bool takes_connections(const char *listen)
+/* Whether HTTP on that socket says that it is ready. */
+static bool says_ready(int fd)
+{
+    static const char question[] = "GET /readyz HTTP/1.0\r\n\r\n";
+    struct timeval patience = {.tv_usec = HELLO_TIMEOUT_MS * 1000};
+    char answer[16] = "";
+    return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
+           send(fd, question, sizeof question - 1, MSG_NOSIGNAL) == (ssize_t)sizeof question - 1 &&
+           recv(fd, answer, sizeof answer - 1, MSG_WAITALL) > 0 && strstr(answer, " 200");
+}
+
+/* Whether the gateway at HOST:PORT has all it needs. */
+static bool gateway_answers(const char *listen)
 {
     char host[128];
     const char *colon = strrchr(listen, ':');
@@ -341,7 +352,7 @@ static bool takes_connections(const char *listen)
     if (getaddrinfo(host, colon + 1, &hints, &a) != 0)
         return false;
     int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool yes = fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0;
+    bool yes = fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0 && says_ready(fd);
     if (fd >= 0)
         close(fd);
     freeaddrinfo(a);
@@ -360,7 +371,7 @@ static int start_gateway(up_t *u)
     if ((code = check_address(u, address, "gateway.listen")))
         return code;
     pst_child_start(&u->gateway, pst_clock_mono());
-    while (!u->stops && !takes_connections(listen)) {
+    while (!u->stops && !gateway_answers(listen)) {
         turn(u, pst_ns_add(pst_clock_mono(), ASK_EVERY));
         if (failed_to_start(&u->gateway))
             return died(&u->gateway, "its message above");

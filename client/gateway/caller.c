@@ -41,9 +41,13 @@ static void refuse(pst_req_t *r, pst_err_t e)
 bool pst_caller_allow(pst_req_t *r)
 {
     pst_gateway_t *g = pst_gw(r);
-    if (!pst_keys_needed(g->keys))
+    if (!pst_keys_needed(g->keys) && g->loopback)
         return true;
     const char *secret = secret_of(r);
+    if (!secret && !pst_keys_loaded(g->keys)) { /* perhaps none is needed */
+        refuse(r, PST_E_LOADING);
+        return false;
+    }
     if (!secret) {
         pst_req_answer_header(r, "www-authenticate", "Bearer");
         pst_reply_error(r, 401, NULL, NULL, "You didn't provide an API key. You need to provide your API key in an Authorization "

@@ -11,6 +11,7 @@
  *   pst:{gateway}:watched:                sorted set: batches whose end somebody is to be told of, or is to pay for (watch.h)
  *   pst:{gateway}:lease:<id>              string: the gateway that reads it; expires unless renewed
  *   pst:{gateway}:idem:<hash>             string: what an Idempotency-Key made; expires after a day
+ *   pst:{gateway}:keys and :use:…         keys, and what was done with them (key.h)
  * One tag: all of it lies on one node of a cluster, beside what the broker keeps.  A gateway that ends loses nothing. */
 #ifndef PST_GATEWAY_DB_H
 #define PST_GATEWAY_DB_H

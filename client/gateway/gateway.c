@@ -8,6 +8,7 @@
 #include "gateway/parts.h"
 #include "gateway/watch.h"
 #include "proc/clock.h"
+#include "proc/config_value.h"
 #include "proc/log.h"
 
 #define CONNECTIONS_MAX 20000u
@@ -54,7 +55,7 @@ static void healthz(pst_req_t *r)
 static void readyz(pst_req_t *r)
 {
     const pst_gateway_t *g = pst_gw(r);
-    bool broker = pst_remote_is_up(g->remote), redis = pst_db_is_up(g->db);
+    bool broker = pst_remote_is_up(g->remote), redis = pst_db_is_up(g->db) && pst_keys_loaded(g->keys);
     if (broker && redis)
         reply_text(r, 200, "ok\n");
     else
@@ -171,6 +172,7 @@ pst_err_t pst_gateway_new(pst_loop_t *loop, const pst_gateway_opts_t *o, pst_gat
         return pst_errf(eb, PST_E_NOMEM, "out of memory");
     g->loop = loop;
     g->opts = *o;
+    g->loopback = pst_value_is_loopback(pst_view_str(o->listen));
     g->started_s = pst_clock_wall_ms() / 1000;
     pst_line_reader_init(&g->reader, pst_view(NULL, 0));
     g->reader.prefix_min = o->config->prefix_bytes_min;

@@ -119,7 +119,7 @@ void pst_keys_destroy(pst_keys_t **k)
     free(x);
 }
 
-bool pst_keys_needed(const pst_keys_t *k) { return k->needed; }
+bool pst_keys_needed(const pst_keys_t *k) { return k->needed || !k->loaded; }
 bool pst_keys_loaded(const pst_keys_t *k) { return k->loaded; }
 uint32_t pst_keys_count(const pst_keys_t *k) { return k->stored; }
 

@@ -29,10 +29,10 @@ void pst_keys_destroy(pst_keys_t **k);
 
 /* ---- a request ------------------------------------------------------------------------------- */
 
-/* Whether anybody has to show a key: there is one, or was one since this process began.  Revoked and expired ones count:
- * revoking the last must not open the door. */
+/* Whether anybody has to show a key: there is one, or was one since this process began, or nobody knows yet.  Revoked and
+ * expired ones count: revoking the last must not open the door. */
 bool pst_keys_needed(const pst_keys_t *k);
-/* Whether the records were read.  Before that pst_keys_find knows gateway.api_keys alone, and pst_keys_needed too. */
+/* Whether the records were read.  Before that pst_keys_find knows gateway.api_keys alone. */
 bool pst_keys_loaded(const pst_keys_t *k);
 
 /* The key of that text (what stands behind "Bearer "), held until pst_keys_drop.  PST_E_NOT_FOUND: none, or a revoked one.

@@ -6,6 +6,7 @@
 #include "proc/log.h"
 
 #define LOOK_EVERY PST_SEC
+#define FIRST_LOOK_EVERY (20 * PST_MS) /* until the records were read once nobody comes in */
 #define TELL_EVERY (60 * PST_SEC)
 #define PAIRS_MAX 256u /* fields of an account that are looked at: it has fewer than a hundred */
 
@@ -197,6 +198,8 @@ static void on_version(pst_cmd_t *c, const redisReply *reply)
     bool none = reply && reply->type == REDIS_REPLY_NIL; /* nobody has made a key yet */
     if (!none && !is_good(r, reply, REDIS_REPLY_STRING)) {
         r->again = true;
+        if (!pst_keys_loaded(r->keys))
+            r->look_at = pst_ns_add(pst_clock_mono(), FIRST_LOOK_EVERY);
         return;
     }
     uint64_t version = none ? 0 : strtoull(reply->str, NULL, 10);

@@ -24,6 +24,7 @@ struct pst_gateway {
     pst_keys_redis_t *keys_redis;
     pst_webhooks_t *hooks;
     pst_watch_t *watch;
+    bool loopback;               /* nobody from elsewhere can ask: keys are needed only where there are some */
     uint64_t started_s;          /* wall clock */
     pst_line_reader_t reader;    /* of the bodies of calls */
 };

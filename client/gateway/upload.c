@@ -323,7 +323,7 @@ static void finish(upload_t *u)
     unsigned long seconds = *u->field[FIELD_SECONDS] ? strtoul(u->field[FIELD_SECONDS], NULL, 10) : EXPIRES_S;
     u->file.created_ms = pst_clock_wall_ms();
     u->file.expires_ms = u->file.created_ms + seconds * 1000ull;
-    snprintf(u->file.purpose, sizeof u->file.purpose, "%s", u->field[FIELD_PURPOSE]);
+    snprintf(u->file.purpose, sizeof u->file.purpose, "%.32s", u->field[FIELD_PURPOSE]);
     snprintf(u->file.tenant, sizeof u->file.tenant, "%s", pst_gw_tenant(u->r));
     make_file(u);
 }

@@ -21,7 +21,7 @@ _Static_assert(offsetof(pst_msg_open_t, req) == 0 && offsetof(pst_msg_pack_t, re
                   offsetof(pst_msg_done_t, req) == 0 && offsetof(pst_msg_batch_t, req) == 0 &&
                   offsetof(pst_msg_batches_t, req) == 0 && offsetof(pst_msg_results_t, req) == 0 &&
                   offsetof(pst_msg_job_t, req) == 0 && offsetof(pst_msg_top_t, req) == 0 &&
-                  offsetof(pst_msg_cluster_t, req) == 0,
+                  offsetof(pst_msg_cluster_t, req) == 0 && offsetof(pst_msg_call_t, req) == 0,
                "req comes first");
 
 struct pst_reply {

@@ -46,6 +46,13 @@ def waits(p50_ms, p99_ms):
             Figure("p99 ms", field("p99_us", 1e-3), 2, at_most=p99_ms)]
 
 
+def call(in_flight, calls):
+    with cluster(*ECHO, "logged", 1) as c:
+        args = ["--broker", c.broker, "--model", MODEL, "--in-flight", in_flight, "--calls"]
+        tool("bench_call", *args, max(calls // 10, 1))
+        return measured(lambda: tool("bench_call", *args, calls), c.groups())
+
+
 def wants(size, unique, durability, raw):
     if size == "180KiB":
         return [wanted_ratio(raw, 0.6)]
@@ -78,3 +85,5 @@ def rows(o):
                 if not o.quick or plain >= 2:  # each kind once
                     yield from family(o, durability, size, bytes_, share, unique)
         yield Row(f"one job {durability}", lambda d=durability: latency(o, d), [], waits(1, 5), durability)
+    yield Row("call c1", lambda: call(1, 5 * o.samples), [], waits(0.5, 2))
+    yield Row("call c64", lambda: call(64, o.jobs), [], [Figure("calls/s", per_s, at_least=30000), *waits(None, None)])

@@ -9,7 +9,7 @@ import time
 from cluster import BIN, check, get, main, wait_for
 from zmtp import Peer, Reader, pack
 
-SLOW = "providers:\n  echo: { api: echo, delay: 30s, limits: { concurrency: 50 } }\n"
+SLOW = "providers:\n  echo: { api: echo, delay: 30s, limits: { concurrency: 50 } }\n  quick: { api: echo }\n"
 COMPLETED, FAILED, EXPIRED, CANCELLED = 1, 2, 3, 4
 WORKER_LOST = 36
 BATCH_EXPIRED, BATCH_CANCELLED = 32, 33
@@ -156,6 +156,8 @@ def test_cancelled(c):
     check(got["DONE"][:2] == [3, OK], f"{got['DONE']}")
     check(got["JOB"][0] == 1 and result(got["JOB"])[:2] == (CANCELLED, BATCH_CANCELLED), f"{got['JOB']}")
     check(metric("jobs_running") == 0 and metric("live_calls") == 0, "it is over")
+    call(p, 4, model="quick/any")
+    check(job(p)[0] == COMPLETED, "the worker has heard all that was said before")
     c.stop("worker")
     check("revoked=1" in c.log("worker"), "the worker was told")
 
@@ -171,10 +173,11 @@ def test_window(c):
 
 
 def test_repeated(c):
-    start(c, "providers:\n  echo: { api: echo, delay: 300ms }\n")
+    metric = start(c, "providers:\n  echo: { api: echo, delay: 500ms }\n")
     p, other = client(c), client(c)
     no = call(p, 1)
     call(p, 2, no=no)
+    wait_for(lambda: metric("live_calls") == 1, "it is there")
     call(other, 3, no=no)
     check(other.receive("DONE")[1][:2] == [3, FULL], "another session's")
     check(p.receive("JOB")[1][0] == 2, "under the newest number")
@@ -207,12 +210,10 @@ def test_broker_killed(c):
     wait_for(lambda: metric("workers") == 1, "the worker is back")
     check(metric("jobs_running") == 0 and metric("live_calls") == 0, "nobody knows of them")
     p = client(c)
-    call(p, 1)
-    wait_for(lambda: metric("jobs_running") == 1, "the next runs")
-    p.send("BYE", 0, "")
-    wait_for(lambda: metric("jobs_running") == 0, "it is over")
+    call(p, 1, model="quick/any")
+    check(job(p)[0] == COMPLETED, "the next runs, and the worker has heard all that was said before")
     c.stop("worker")
-    check("revoked=4" in c.log("worker"), "the worker was told to stop those of before as well")
+    check("revoked=3" in c.log("worker"), "it was told to stop those of before")
     check("unacknowledged=0" in c.log("worker"), "nothing is left there")
 
 
@@ -233,14 +234,18 @@ def test_outcomes_of_before(c):
 
 
 def test_redis_away(c):
-    metric = start(c, "providers:\n  echo: { api: echo, delay: 700ms }\n")
+    metric = start(c, "providers:\n  echo: { api: echo, delay: 1500ms }\n")
     p = client(c)
     call(p, 1)
-    wait_for(lambda: metric("jobs_running") == 1, "it runs")
+    no = call(p, 2)
+    wait_for(lambda: metric("jobs_running") == 2, "they run")
     c.kill("redis")
     wait_for(lambda: metric("store_up") == 0, "the broker knows")
     call(p, 2)
     check(p.receive("DONE")[1][:2] == [2, STORE_DOWN], "none is begun")
+    p.send("CANCEL", 3, no)
+    got = dict([p.receive("JOB", "DONE"), p.receive("JOB", "DONE")])
+    check(got["DONE"][:2] == [3, OK] and result(got["JOB"])[0] == CANCELLED, "one can be cancelled")
     check(job(p)[0] == COMPLETED, "what runs is answered")
     c.redis()
     waits_alive([p], lambda: metric("store_up") == 1, "Redis is back")

@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import time
+import urllib.error
+import urllib.request
 
 from harness import Case, free_port, main, program, wait_for
 
@@ -177,6 +179,7 @@ class Places(KeysCase):
         wait_for("redis", lambda: c.run("keys", "list", check=False).returncode == 0)
         self.create(c)
         base = ["redis-cli", "-p", str(port), "-a", "open sesame", "--no-auth-warning"]
+        self.assertEqual(c.run("keys", "list", "--redis", f"redis://127.0.0.1:{port}", check=False).returncode, 1) # no login
         sizes = [subprocess.run([*base, "-n", n, "DBSIZE"], capture_output=True, text=True, check=True).stdout.strip()
                  for n in ("0", "3")]
         self.assertEqual(sizes, ["0", "2"])
@@ -192,6 +195,71 @@ class Places(KeysCase):
         done = self.keys(c, "create", code=1)
         self.assertEqual(done.stdout, "") # no key that is none
         self.assertIn("nothing was changed", done.stderr)
+
+
+class Gateway(KeysCase):
+    def http(self, c, path, key=None, body=None, content="application/json"):
+        """Status and object of an answer."""
+        headers = {"Authorization": "Bearer " + key} if key else {}
+        request = urllib.request.Request(f"http://127.0.0.1:{c.ports['gateway']}{path}", data=body,
+                                         headers={**headers, "Content-Type": content})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as e:
+            with e:
+                return e.code, json.loads(e.read())
+
+    def chat(self, c, key):
+        body = {"model": "echo/any", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 16}
+        return self.http(c, "/v1/chat/completions", key, json.dumps(body).encode())
+
+    def upload(self, c, key):
+        boundary = "----x"
+        parts = "".join(f'--{boundary}\r\nContent-Disposition: form-data; {name}\r\n\r\n{text}\r\n' for name, text in (
+            ('name="purpose"', "batch"), ('name="file"; filename="in.jsonl"', '{"custom_id":"a","body":{"model":"echo/any",'
+                                          '"messages":[{"role":"user","content":"hi"}]}}')))
+        status, file = self.http(c, "/v1/files", key, (parts + f"--{boundary}--\r\n").encode(),
+                                 f"multipart/form-data; boundary={boundary}")
+        self.assertEqual(status, 200, file)
+        return file["id"]
+
+    def known(self, c, *keys):
+        """Waits until the gateway lets in these, and nobody else."""
+        wait_for("the keys", lambda: self.http(c, "/v1/models")[0] == 401 and
+                 all(self.http(c, "/v1/models", k)[0] == 200 for k in keys))
+
+    def test_a_key_comes_in_until_it_is_revoked(self):
+        c = self.cluster()
+        self.assertEqual(self.http(c, "/v1/models")[0], 200) # nobody has a key yet
+        key, id = self.create(c)
+        self.known(c, key)
+        self.assertEqual(self.chat(c, key)[0], 200)
+        self.assertEqual(self.http(c, "/v1/models", key[:-1] + "x")[0], 401)
+        wait_for("its account", lambda: self.listed(c)[id]["requests"] == 1)
+        self.assertAlmostEqual(self.listed(c)[id]["last_used_at"], time.time(), delta=120)
+        self.keys(c, "revoke", id)
+        wait_for("its end", lambda: self.http(c, "/v1/models", key)[0] == 401)
+        time.sleep(1.5)
+        self.assertEqual(self.http(c, "/v1/models")[0], 401) # no key is left, and yet
+
+    def test_requests_of_a_minute(self):
+        c = self.cluster()
+        key, _ = self.create(c, "--rpm", "3")
+        self.known(c, key)
+        answers = [self.chat(c, key) for _ in range(4)]
+        self.assertEqual([status for status, _ in answers], [200, 200, 200, 429])
+        self.assertEqual(answers[3][1]["error"]["code"], "rate_limit_exceeded")
+
+    def test_tenants_see_their_own(self):
+        c = self.cluster()
+        keys = {t: self.create(c, *(("--tenant", t) if t else ()))[0] for t in ("a", "b", "")}
+        self.known(c, *keys.values())
+        files = {t: self.upload(c, keys[t]) for t in ("a", "b")}
+        for t in ("a", "b"):
+            self.assertEqual([f["id"] for f in self.http(c, "/v1/files", keys[t])[1]["data"]], [files[t]])
+        self.assertEqual(self.http(c, "/v1/files/" + files["a"], keys["b"])[0], 404)
+        self.assertEqual(self.http(c, "/v1/files/" + files["a"], keys[""])[0], 200)
 
 
 class Usage(KeysCase):

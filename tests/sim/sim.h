@@ -12,7 +12,9 @@
  *   a provider gets no more calls than the store granted, nor more at once than its limit
  *   a batch is its tenant's, also in the store
  *   bytes of packs in memory stay under their bound     every account equals the results stored with it
- * And at the end: every accepted batch has ended, with one result for every job, and the core holds nothing. */
+ *   no store sees anything of a call                    a call is answered once, and what began is not begun again
+ * And at the end: every accepted batch has ended, with one result for every job, so has every call that the broker still
+ * knew, and the core holds nothing. */
 #ifndef SIM_H
 #define SIM_H
 
@@ -22,6 +24,8 @@
 #include "core/core.h"
 
 #define SIM_BATCHES_MAX 6
+#define SIM_CALLS_MAX 12
+#define SIM_PLANS_MAX (SIM_BATCHES_MAX * 2 + SIM_CALLS_MAX)
 #define SIM_JOBS_MAX 160   /* of a batch */
 #define SIM_PACKS_MAX 64
 #define SIM_WORKERS_MAX 4
@@ -32,7 +36,7 @@
 
 typedef struct sim_faults {
     bool broker_crash, store_stall, worker_crash, link_cut, outage, bad_key, server_errors, limits, client_death, cancel,
-        window, budget, caches, headers;
+        window, budget, caches, headers, calls;
 } sim_faults_t;
 
 /* The first of them is one provider's, with the last: what rests at one is no reason for the other to wait. */
@@ -147,6 +151,13 @@ typedef struct batch_plan {
     bool cancel;
     bool accepted_told;  /* some client got ACCEPTED */
     uint16_t done_calls[SIM_JOBS_MAX];
+    /* of a call: a batch of one job that no store knows */
+    bool call, stream;
+    uint64_t window_ms;
+    pst_blob_t *headers, *bodies;
+    uint32_t asked_of;   /* 1 + the life of the broker that was asked; 0: none was */
+    bool begun;          /* a piece of its answer was told */
+    bool answered, over;
 } batch_plan_t;
 
 typedef struct provider_model {
@@ -193,7 +204,7 @@ struct world {
     uint32_t workers_n;
     client_t client[SIM_BATCHES_MAX * 2];
     uint32_t clients_n;
-    batch_plan_t batch[SIM_BATCHES_MAX * 2];
+    batch_plan_t batch[SIM_PLANS_MAX];
     uint32_t batches_n;
     provider_model_t provider[SIM_PROVIDERS];
     pst_ns_t revoked_by; /* the latest REVOKE is there: until then a call may run whose place is taken already */
@@ -222,6 +233,18 @@ bool sim_chance(world_t *w, double p);
 uint64_t sim_between(world_t *w, uint64_t lo, uint64_t hi);
 void sim_step(world_t *w, const pst_event_t *ev);
 batch_plan_t *sim_plan(world_t *w, const pst_id_t *id);
+pst_ns_t sim_in_order(world_t *w, pst_ns_t *last);
+call_t *sim_find_call(worker_t *k, const pst_task_ref_t *ref);
+void sim_plan_batch(world_t *w, batch_plan_t *b, uint32_t n);
+void sim_build_pack(world_t *w, batch_plan_t *b, uint32_t pack, pst_pack_headers_t *h, pst_job_header_t *jobs);
+
+/* calls.c */
+void calls_make(world_t *w);
+void calls_store(world_t *w, const pst_store_op_t *op); /* one that is marked `live` */
+void calls_started(world_t *w, const worker_t *k, const pst_task_ref_t *ref);
+void calls_check_dispatch(world_t *w, const pst_task_group_t *g);
+bool call_waits(const world_t *w, const batch_plan_t *b);
+void calls_free(world_t *w);
 
 /* store.c */
 void store_submit(world_t *w, const pst_store_op_t *op);

@@ -53,7 +53,7 @@ static void trace(world_t *w, uint64_t v)
 }
 
 /* One after the other, however long each takes: a link keeps its order. */
-static pst_ns_t in_order(world_t *w, pst_ns_t *last)
+pst_ns_t sim_in_order(world_t *w, pst_ns_t *last)
 {
     pst_ns_t at = w->now + sim_between(w, 20 * PST_US, 2 * PST_MS);
     *last = PST_MAX(at, *last + 1);
@@ -105,7 +105,7 @@ static bool same_job(const pst_task_ref_t *a, const pst_task_ref_t *b)
     return pst_id_eq(&a->batch, &b->batch) && a->pack == b->pack && a->slot == b->slot;
 }
 
-static call_t *find_call(worker_t *k, const pst_task_ref_t *ref)
+call_t *sim_find_call(worker_t *k, const pst_task_ref_t *ref)
 {
     for (call_t *c = k->calls; c; c = c->next)
         if (same_job(&c->ref, ref))
@@ -155,6 +155,7 @@ static void send_to_worker(world_t *w, const pst_action_t *a, pst_peer_t peer)
     if (a->type == PST_ACT_TASKS) {
         const pst_task_group_t *g = &a->u.tasks.group;
         PST_ASSERT(g->slots_n <= PST_COUNT(m->ref));
+        calls_check_dispatch(w, g);
         for (uint32_t i = 0; i < g->slots_n; i++)
             m->ref[m->refs++] = (pst_task_ref_t){g->batch, g->segment, g->pack, g->slots[i].slot, g->slots[i].dispatch};
         m->endpoint = g->slots_n ? endpoint_named(w, &g->endpoint) : 0;
@@ -164,7 +165,7 @@ static void send_to_worker(world_t *w, const pst_action_t *a, pst_peer_t peer)
         m->number = a->u.ack.number;
         check_ack(w, k, m->number);
     }
-    pst_ns_t delay = in_order(w, &k->to_worker);
+    pst_ns_t delay = sim_in_order(w, &k->to_worker);
     if (a->type == PST_ACT_REVOKE)
         w->revoked_by = PST_MAX(w->revoked_by, w->now + delay);
     sim_after(w, delay, worker_receives, m, &k->link, true);
@@ -217,7 +218,10 @@ void sim_step(world_t *w, const pst_event_t *ev)
         switch (a.type) {
         case PST_ACT_STORE:
             trace(w, a.u.store.type * 1000u + a.u.store.segment);
-            store_submit(w, &a.u.store);
+            if (a.u.store.live)
+                calls_store(w, &a.u.store);
+            else
+                store_submit(w, &a.u.store);
             break;
         case PST_ACT_TASKS:
             trace(w, a.u.tasks.group.pack * 1000u + a.u.tasks.group.slots_n);
@@ -312,7 +316,7 @@ static void provider_answers(world_t *w, void *arg)
     answer_t *a = arg;
     provider_model_t *p = provider_of(w, a->endpoint);
     worker_t *k = &w->worker[a->worker];
-    call_t *c = find_call(k, &a->ref);
+    call_t *c = sim_find_call(k, &a->ref);
     if (!c || c->done)
         return; /* revoked: the connection was cut */
     p->in_flight--;
@@ -342,7 +346,7 @@ static void check_call(world_t *w, uint32_t at, const pst_task_ref_t *ref, provi
     for (uint32_t i = 0; i < w->workers_n; i++) {
         if (i == at || !w->worker[i].alive || !w->worker[i].session)
             continue;
-        const call_t *other = find_call(&w->worker[i], ref);
+        const call_t *other = sim_find_call(&w->worker[i], ref);
         if (other && !other->done)
             sim_fail(w, "two workers with sessions call the same job");
     }
@@ -353,7 +357,7 @@ static void check_call(world_t *w, uint32_t at, const pst_task_ref_t *ref, provi
 static void start_call(world_t *w, uint32_t at, const pst_task_ref_t *ref, uint32_t endpoint)
 {
     worker_t *k = &w->worker[at];
-    call_t *c = find_call(k, ref);
+    call_t *c = sim_find_call(k, ref);
     if (c && !c->done) { /* runs already: from before the session was lost */
         c->ref.dispatch = ref->dispatch;
         return;
@@ -374,6 +378,7 @@ static void start_call(world_t *w, uint32_t at, const pst_task_ref_t *ref, uint3
     answer_t *a = pst_calloc(1, sizeof *a);
     *a = (answer_t){at, *ref, endpoint};
     sim_after(w, sim_between(w, PST_MS, 400 * PST_MS), provider_answers, a, &k->life, true);
+    calls_started(w, k, ref);
 }
 
 static void drop_call(world_t *w, worker_t *k, call_t *gone)
@@ -397,7 +402,7 @@ static void worker_receives(world_t *w, void *arg)
         for (uint32_t i = 0; i < m->refs; i++)
             start_call(w, m->worker, &m->ref[i], m->endpoint);
     } else if (m->type == PST_ACT_REVOKE) {
-        call_t *c = find_call(k, &m->ref[0]);
+        call_t *c = sim_find_call(k, &m->ref[0]);
         if (c && !c->done)
             drop_call(w, k, c);
     } else {
@@ -467,7 +472,7 @@ static void ship(world_t *w, uint32_t at, to_broker_t *m)
     worker_t *k = &w->worker[at];
     m->worker = at;
     m->peer = k->peer;
-    sim_after(w, in_order(w, &k->to_broker), broker_hears_outcomes, m, &k->link, true);
+    sim_after(w, sim_in_order(w, &k->to_broker), broker_hears_outcomes, m, &k->link, true);
 }
 
 static void send_outcomes(world_t *w, uint32_t at)
@@ -589,7 +594,7 @@ typedef struct from_client {
     int what; /* -1 open, -2 commit, -3 cancel, else pack */
 } from_client_t;
 
-static void build_pack(world_t *w, batch_plan_t *b, uint32_t pack, pst_pack_headers_t *h, pst_job_header_t *jobs)
+void sim_build_pack(world_t *w, batch_plan_t *b, uint32_t pack, pst_pack_headers_t *h, pst_job_header_t *jobs)
 {
     static const char *routes[3][2] = {{"both", NULL}, {"first", "both"}, {"second", NULL}};
     const char **names = routes[b->pack_route[pack]];
@@ -620,7 +625,7 @@ static void broker_hears_pack(world_t *w, const from_client_t *m, batch_plan_t *
     pst_pack_headers_t h;
     pst_job_header_t jobs[16];
     uint32_t pack = (uint32_t)m->what;
-    build_pack(w, b, pack, &h, jobs);
+    sim_build_pack(w, b, pack, &h, jobs);
     pst_buf_t buf;
     pst_buf_init(&buf, 0);
     pst_pack_headers_encode(&h, &buf);
@@ -678,7 +683,7 @@ static void client_sends(world_t *w, uint32_t at, int what)
     from_client_t *m = pst_calloc(1, sizeof *m);
     m->client = at;
     m->what = what;
-    sim_after(w, in_order(w, &w->client[at].to_broker), broker_hears_client, m, &w->broker_life, true);
+    sim_after(w, sim_in_order(w, &w->client[at].to_broker), broker_hears_client, m, &w->broker_life, true);
 }
 
 /* Sends everything it has no answer to; again and again until its batch is accepted. */
@@ -864,7 +869,7 @@ static void fault(world_t *w, void *arg)
 
 /* ---- a seed ------------------------------------------------------------------------------------------------------------------ */
 
-static void plan_batch(world_t *w, batch_plan_t *b, uint32_t n)
+void sim_plan_batch(world_t *w, batch_plan_t *b, uint32_t n)
 {
     uint8_t random[10];
     for (int i = 0; i < 10; i++)
@@ -922,7 +927,7 @@ static void make_world(world_t *w)
     broker_starts(w, NULL);
     uint32_t n = (uint32_t)sim_between(w, 1, SIM_BATCHES_MAX);
     for (uint32_t i = 0; i < n; i++) {
-        plan_batch(w, &w->batch[i], i);
+        sim_plan_batch(w, &w->batch[i], i);
         w->batches_n = ++w->clients_n;
         w->client[i].batch = i;
         void *at = (void *)(uintptr_t)i;
@@ -932,6 +937,7 @@ static void make_world(world_t *w)
         if (w->faults.client_death && sim_chance(w, 0.5))
             sim_after(w, sim_between(w, 0, 11 * PST_SEC), client_dies, at, NULL, false);
     }
+    calls_make(w);
     sim_after(w, sim_between(w, PST_SEC, 4 * PST_SEC), fault, NULL, NULL, false);
 }
 
@@ -942,6 +948,9 @@ static bool all_ended(const world_t *w)
             return false;
     for (uint32_t i = 0; i < w->clients_n; i++)
         if (!w->client[i].knows_accepted && w->client[i].life == 0)
+            return false;
+    for (uint32_t i = 0; i < w->batches_n; i++)
+        if (call_waits(w, &w->batch[i]))
             return false;
     return true;
 }
@@ -1014,6 +1023,7 @@ static void free_world(world_t *w)
     while (w->core && pst_core_next(w->core, &a))
         continue;
     pst_core_destroy(&w->core);
+    calls_free(w);
     store_free(w);
     pst_arena_release(&w->arena);
     free(w);

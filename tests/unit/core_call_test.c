@@ -253,7 +253,6 @@ static void what_began_is_not_given_to_another_worker(void **state)
     world_free(w);
 }
 
-/* In the session that is over pieces may have been lost. */
 static void what_began_does_not_go_on_in_a_new_session(void **state)
 {
     (void)state;
@@ -269,12 +268,33 @@ static void what_began_does_not_go_on_in_a_new_session(void **state)
     world_free(w);
 }
 
-static void what_did_not_begin_goes_on_in_a_new_session(void **state)
+/* Pieces that nobody got may have been lost with the session, and an answer without them is none. */
+static void a_stream_is_asked_for_anew_after_its_session(void **state)
 {
     (void)state;
     world_t *w = world_new();
     hello(w, WORKER, 64, NULL, 0);
     send_call(w, &ONE, STREAM);
+    hello(w, OTHER, 64, &w->tasks[0].ref, 1);
+    assert_int_equal(w->revoked, 1);
+    outcome_from(w, OTHER, &w->tasks[0], DONE);
+    assert_int_equal(w->results, 0);
+    assert_int_equal(w->acked, 1);
+    gone(w, WORKER);
+    assert_int_equal(w->tasks_n, 2);
+    outcome_from(w, OTHER, &w->tasks[0], DONE);
+    assert_int_equal(w->results, 0);
+    outcome(w, 1, DONE);
+    assert_result(w, PST_JOB_COMPLETED, PST_CAUSE_NONE);
+    world_free(w);
+}
+
+static void what_is_not_streamed_goes_on_in_a_new_session(void **state)
+{
+    (void)state;
+    world_t *w = world_new();
+    hello(w, WORKER, 64, NULL, 0);
+    send_call(w, &ONE, PLAIN);
     hello(w, OTHER, 64, &w->tasks[0].ref, 1);
     gone(w, WORKER);
     assert_int_equal(w->revoked, 0);
@@ -347,6 +367,25 @@ static void a_call_waits_while_the_store_is_away(void **state)
     world_free(w);
 }
 
+/* The time that a client has is its own. */
+static void a_call_ends_while_the_store_is_away(void **state)
+{
+    (void)state;
+    for (int waits = 0; waits < 2; waits++) {
+        world_t *w = world_new();
+        hello(w, WORKER, 64, NULL, 0);
+        if (waits)
+            run(w, &(pst_event_t){.type = PST_EV_STORE_STATE});
+        send_call(w, &ONE, (pst_msg_call_t){.window_ms = 500});
+        assert_int_equal(w->tasks_n, !waits);
+        run(w, &(pst_event_t){.type = PST_EV_STORE_STATE});
+        pass(w, 500 * PST_MS);
+        assert_result(w, PST_JOB_EXPIRED, PST_CAUSE_BATCH_EXPIRED);
+        assert_clean(w);
+        world_free(w);
+    }
+}
+
 /* Its bytes are read back like those of any pack. */
 static void a_call_without_room_for_its_bytes_is_loaded(void **state)
 {
@@ -398,11 +437,13 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_lost_worker_s_call_goes_to_another),
     cmocka_unit_test(what_began_is_not_given_to_another_worker),
     cmocka_unit_test(what_began_does_not_go_on_in_a_new_session),
-    cmocka_unit_test(what_did_not_begin_goes_on_in_a_new_session),
+    cmocka_unit_test(a_stream_is_asked_for_anew_after_its_session),
+    cmocka_unit_test(what_is_not_streamed_goes_on_in_a_new_session),
     cmocka_unit_test(what_began_is_never_begun_again),
     cmocka_unit_test(handing_back_what_began_loses_it),
     cmocka_unit_test(an_unknown_task_is_revoked),
     cmocka_unit_test(a_call_waits_while_the_store_is_away),
+    cmocka_unit_test(a_call_ends_while_the_store_is_away),
     cmocka_unit_test(a_call_without_room_for_its_bytes_is_loaded),
     cmocka_unit_test(a_call_waits_for_no_other),
 };
