@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "gateway/embeddings.h"
+#include "gateway/meter.h"
 #include "lib/line.h"
 #include "lib/reader.h"
 #include "lib/text.h"
@@ -29,8 +30,12 @@ struct pst_live {
 static void live_gone(pst_req_t *r)
 {
     pst_live_t *l = r->state;
-    if (l->ask)
+    if (l->ask) {
         pst_remote_forget(l->g->remote, &l->ask);
+        pst_meter_call_left(l->g->meter);
+    }
+    if (l->streaming)
+        pst_meter_stream(l->g->meter, -1);
     if (l->turn_state)
         l->turn->state_free(l->turn_state);
     pst_buf_release(&l->events);
@@ -82,6 +87,7 @@ static void begin_stream(pst_live_t *l)
     if (l->streaming)
         return;
     l->streaming = true;
+    pst_meter_stream(l->g->meter, 1);
     pst_req_answer_header(l->r, "cache-control", "no-cache");
     pst_req_answer_header(l->r, "x-accel-buffering", "no");
     pst_req_stream(l->r, 200, "text/event-stream; charset=utf-8", UINT64_MAX, pull_events);
@@ -101,6 +107,7 @@ static void on_piece(void *arg, uint32_t number, pst_view_t bytes)
     }
     if (l->events.n - l->at > EVENTS_BYTES_MAX || l->events.failed) {
         pst_remote_forget(l->g->remote, &l->ask); /* who does not read has gone */
+        pst_meter_call_left(l->g->meter);
         l->ended = true;
     }
     pst_req_wake(l->r);
@@ -210,6 +217,7 @@ static void reply_failed(pst_live_t *l, const pst_result_t *result, pst_view_t b
 static pst_err_t on_result(void *arg, const pst_result_pack_t *pack, const pst_result_t *result, pst_view_t body)
 {
     pst_live_t *l = arg;
+    pst_meter_call(l->g->meter, result);
     pst_caller_took(l->r, (uint64_t)result->input_tokens + result->output_tokens, result->cost_nano);
     if (!l->streaming)
         put_account(l->r, pack, result);
@@ -232,6 +240,7 @@ static void on_answer(void *arg, pst_err_t err, const pst_msg_t *m, pst_view_t w
         err = PST_E_MALFORMED;
     if (!err)
         return;
+    pst_meter_call(l->g->meter, NULL);
     if (l->streaming) {
         pst_buf_t b;
         pst_buf_init(&b, 0);

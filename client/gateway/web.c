@@ -69,6 +69,7 @@ struct pst_web {
     pst_link_t idle, requests;
     uint32_t connections, requests_n;
     size_t bodies_bytes;
+    uint64_t body_bytes; /* of all requests, since it began */
     pst_ns_t sweep_at;
     unsigned port;
 };
@@ -215,6 +216,23 @@ const char *pst_req_cookie(const pst_req_t *r, const char *name)
 const char *pst_req_query(const pst_req_t *r, const char *name)
 {
     return MHD_lookup_connection_value(of(r)->mhd, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static bool is_loopback(const struct sockaddr *a)
+{
+    if (a->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
+    if (a->sa_family != AF_INET6)
+        return false;
+    const struct in6_addr *x = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(x) || (IN6_IS_ADDR_V4MAPPED(x) && x->s6_addr[12] == 127);
+}
+
+bool pst_req_is_local(const pst_req_t *r)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(of(r)->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    bool proxied = pst_req_header(r, "x-forwarded-for") || pst_req_header(r, "forwarded") || pst_req_header(r, "via");
+    return info && !proxied && is_loopback(info->client_addr);
 }
 
 uint64_t pst_req_length(const pst_req_t *r)
@@ -405,6 +423,7 @@ static void take_body(web_req_t *q, pst_view_t bytes)
 {
     q->body_bytes += bytes.n;
     q->cut |= q->dropping && q->body_bytes > DROPPED_BYTES_MAX;
+    q->web->body_bytes += bytes.n;
     if (q->answered)
         return;
     if (q->r.handler->body_max == PST_BODY_STREAMED)
@@ -716,6 +735,7 @@ void pst_web_destroy(pst_web_t **pw)
 bool pst_web_is_due(const pst_web_t *w) { return w->run; }
 uint32_t pst_web_connections(const pst_web_t *w) { return w->connections; }
 uint32_t pst_web_requests(const pst_web_t *w) { return w->requests_n; }
+uint64_t pst_web_body_bytes(const pst_web_t *w) { return w->body_bytes; }
 unsigned pst_web_port(const pst_web_t *w) { return w->port; }
 
 /* Forms. */
