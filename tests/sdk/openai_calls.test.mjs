@@ -128,6 +128,13 @@ describe("errors", () => {
     await assert.rejects(chat("x", { model: undefined }), fails(OpenAI.BadRequestError, { param: "model" }));
   });
 
+  it("of what no endpoint can serve, which is not asked again", async () => {
+    const { client: patient, sent } = counting({ maxRetries: 2 });
+    const more = { model: "test/claude", logprobs: true };
+    await assert.rejects(chat("x", more, patient), fails(OpenAI.NotFoundError, { code: "no_endpoint" }));
+    assert.equal(sent.requests, 1);
+  });
+
   it("of a body that is no chat", async () => {
     const post = (body) => client.post("/chat/completions", { body });
     await assert.rejects(post([1]), fails(OpenAI.BadRequestError, { type: "invalid_request_error" }));

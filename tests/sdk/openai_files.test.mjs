@@ -29,6 +29,7 @@ describe("upload", () => {
     assert.ok(Math.abs(file.created_at - Date.now() / 1000) < 30);
     assert.equal(file.expires_at, file.created_at + 30 * DAY);
     assert.deepEqual(await client.files.retrieve(file.id), file);
+    assert.deepEqual(await client.files.waitForProcessing(file.id), file);
   });
 
   it("takes a stream, of more than a piece, and gives it back as it was", async () => {
