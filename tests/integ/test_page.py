@@ -13,23 +13,21 @@ from web import Web
 HERE = os.path.dirname(os.path.abspath(__file__))
 MORE = """\
   slow/echo: [ {{ provider: slow, model: gpt-test, price: {{ input: 1, output: 2 }}, limits: {{ rpm: 600 }} }} ]
-  failing/echo: [ {{ provider: failing, model: gpt-test, price: {{ input: 1, output: 2 }} }} ]
+  failing/echo: [ {{ provider: slow, model: short, price: {{ input: 1, output: 2 }}, context: 4 }} ]
   parked/echo: [ {{ provider: parked, model: gpt-test, price: {{ input: 1, output: 2 }} }} ]
 """
 PROVIDERS = """\
   slow: {{ api: openai, base_url: "http://127.0.0.1:{slow}/v1", api_key: good-key, limits: {{ concurrency: 20 }} }}
-  failing: {{ api: openai, base_url: "http://127.0.0.1:{failing}/v1", api_key: good-key }}
   parked: {{ api: openai, base_url: "http://127.0.0.1:{parked}/v1", api_key: bad-key }}
 """
 
 
 def page(directory, shots):
     slow = Provider("--latency-ms", 1500)
-    failing = Provider("--fault-500", 1)
     parked = Provider("--good-key", "good-key")
     c = None
     try:
-        providers = PROVIDERS.format(slow=slow.port, failing=failing.port, parked=parked.port)
+        providers = PROVIDERS.format(slow=slow.port, parked=parked.port)
         c = Cluster(slow, more=MORE.format(), up=False)
         with open(c.config) as f:
             text = f.read()
@@ -46,7 +44,7 @@ def page(directory, shots):
     finally:
         if c:
             c.stop()
-        for p in (slow, failing, parked):
+        for p in (slow, parked):
             p.stop()
 
 

@@ -279,7 +279,7 @@ static void put_parameters(ask_t *q)
     pst_put_raw(&q->b, "verbosity", j, pst_member(j, text, "verbosity"));
 }
 
-static void refuse_state(ask_t *q)
+static void refuse_state(ask_t *q, bool live)
 {
     static const char *const kept[] = {"previous_response_id", "conversation", "prompt"};
     for (size_t i = 0; i < PST_COUNT(kept); i++)
@@ -287,7 +287,7 @@ static void refuse_state(ask_t *q)
             refuse(q, "previous_response_id, conversation, prompt: this provider keeps none: put all of it into input");
     if (pst_is_true(q->j, 0, "background"))
         refuse(q, "background: the answer would not be the response: leave it out");
-    if (pst_is_true(q->j, 0, "stream"))
+    if (pst_is_true(q->j, 0, "stream") && !live)
         refuse(q, "stream: a batch has no one to stream to: leave it out");
 }
 
@@ -295,7 +295,7 @@ pst_err_t pst_responses_ask(const pst_task_t *task, pst_arena_t *a, pst_view_t *
 {
     ask_t q = {.j = task->body};
     pst_buf_init(&q.b, 0);
-    refuse_state(&q);
+    refuse_state(&q, task->live);
     pst_buf_putc(&q.b, '{');
     put_messages(&q);
     put_calling(&q);
