@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "gateway/embeddings.h"
 #include "gateway/meter.h"
 #include "lib/line.h"
 #include "lib/reader.h"
@@ -17,6 +18,7 @@ struct pst_live {
     pst_ask_t *ask;
     pst_url_t url;
     bool stream;             /* asked for */
+    bool packs;              /* vectors are wanted in base64 */
     bool streaming;          /* the first piece came: the answer has begun */
     bool ended;
     const pst_live_turn_t *turn;
@@ -139,7 +141,7 @@ static void reply_body(pst_live_t *l, unsigned status, pst_view_t body)
     pst_buf_init(&b, 0);
     if (l->turn && l->turn->whole)
         l->turn->whole(l->r, status, body, &b);
-    else
+    else if (!l->packs || pst_embeddings_pack(body, &b))
         pst_buf_putv(&b, body);
     pst_reply_json_status(l->r, status, &b);
 }
@@ -154,7 +156,7 @@ static unsigned status_of(const pst_result_t *r)
         {PST_CAUSE_RATE_LIMIT, 429},      {PST_CAUSE_QUOTA, 429},            {PST_CAUSE_INVALID_REQUEST, 400},
         {PST_CAUSE_CONTEXT_LENGTH, 400},  {PST_CAUSE_CONTENT_POLICY, 400},   {PST_CAUSE_PAYLOAD_TOO_LARGE, 413},
         {PST_CAUSE_BUDGET_EXCEEDED, 402}, {PST_CAUSE_PAYMENT_REQUIRED, 402}, {PST_CAUSE_TIMEOUT, 504},
-        {PST_CAUSE_BATCH_EXPIRED, 504},   {PST_CAUSE_NO_ENDPOINT, 503},      {PST_CAUSE_UNAVAILABLE, 503},
+        {PST_CAUSE_BATCH_EXPIRED, 504},   {PST_CAUSE_NO_ENDPOINT, 404},      {PST_CAUSE_UNAVAILABLE, 503},
         {PST_CAUSE_OVERLOADED, 503},
     };
     for (size_t i = 0; i < PST_COUNT(known); i++) {
@@ -321,6 +323,8 @@ void pst_live_begin(pst_req_t *r, pst_url_t url, pst_view_t body, const pst_live
         return;
     }
     l->stream = job.stream;
+    uint32_t format = pst_json_get(&g->reader.json, 0, "encoding_format");
+    l->packs = url == PST_URL_EMBEDDINGS && pst_view_eqs(pst_json_raw(&g->reader.json, format), "\"base64\"");
     if (pst_caller_admit(r, (uint64_t)job.input_tokens + job.output_tokens))
         call(l, &job);
 }

@@ -23,6 +23,7 @@
 #define PULL_BYTES (64u << 10)
 #define FORM_BYTES (64u << 10)
 #define SWEEP_EVERY PST_SEC
+#define DROPPED_BYTES_MAX ((uint64_t)64 << 20) /* of a body whose answer was there before it */
 
 /* One connection. */
 typedef struct conn {
@@ -44,8 +45,8 @@ typedef struct web_req {
     bool suspended, paused;
     bool answered;       /* there is an answer */
     bool queued;         /* and libmicrohttpd has it */
-    bool cut;            /* the client has gone while it was suspended */
-    bool dropping;       /* no more of the body is wanted */
+    bool cut;            /* the client has gone while it was suspended, or sends too much */
+    bool dropping;       /* it was answered before its body came */
     uint64_t body_bytes;
     size_t gathered;     /* counted in web.bodies_bytes */
     struct MHD_Response *response;
@@ -415,9 +416,22 @@ static void gather(web_req_t *q, pst_view_t bytes)
         fail(q, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
 }
 
+/* A client that is still sending when its connection is closed loses the answer: an early one waits until the body was read, and
+ * thrown away.  Who asks before it sends (Expect) is answered at once, and who has too much is cut. */
+static bool has_body_to_drop(const web_req_t *q)
+{
+    uint64_t length = pst_req_length(&q->r);
+    if (pst_req_header(&q->r, MHD_HTTP_HEADER_EXPECT))
+        return false;
+    if (length == UINT64_MAX)
+        return pst_req_header(&q->r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    return length > 0 && length <= DROPPED_BYTES_MAX;
+}
+
 static void take_body(web_req_t *q, pst_view_t bytes)
 {
     q->body_bytes += bytes.n;
+    q->cut |= q->dropping && q->body_bytes > DROPPED_BYTES_MAX;
     q->web->body_bytes += bytes.n;
     if (q->answered)
         return;
@@ -448,7 +462,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
             return MHD_NO;
         *state = q;
         begin_request(q);
-        return q->answered ? queue_answer(q) : MHD_YES;
+        q->dropping = q->answered && has_body_to_drop(q);
+        return q->answered && !q->dropping ? queue_answer(q) : MHD_YES;
     }
     if (q->cut)
         return MHD_NO;
@@ -546,7 +561,7 @@ static bool has_hung_up(const web_req_t *q)
 static bool is_too_slow(const web_req_t *q, pst_ns_t now)
 {
     pst_ns_t took = pst_ns_since(now, q->r.began);
-    return !q->ended && !q->paused && !q->answered && took > BODY_GRACE &&
+    return !q->ended && !q->paused && !q->queued && took > BODY_GRACE &&
            q->body_bytes < took / PST_SEC * BODY_BYTES_PER_S;
 }
 

@@ -425,6 +425,8 @@ static void put_usage(reply_t *r)
     pst_buf_puts(&r->b, ",\"usage\":{");
     pst_put_count(&r->b, "input_tokens", input);
     pst_buf_puts(&r->b, ",\"input_tokens_details\":{");
+    pst_put_count(&r->b, "cache_write_tokens",
+                  pst_count_of(j, pst_json_path(j, usage, "prompt_tokens_details", "cache_write_tokens", NULL)));
     pst_put_count(&r->b, "cached_tokens", pst_count_of(j, pst_json_path(j, usage, "prompt_tokens_details", "cached_tokens", NULL)));
     pst_buf_putc(&r->b, '}');
     pst_put_count(&r->b, "output_tokens", output);
@@ -434,6 +436,13 @@ static void put_usage(reply_t *r)
     pst_buf_putc(&r->b, '}');
     pst_put_count(&r->b, "total_tokens", input + output);
     pst_buf_putc(&r->b, '}');
+}
+
+/* A response repeats what was asked, which is gone by now: what clients need to be there, as if nothing had been said. */
+void pst_responses_put_asked(pst_buf_t *b)
+{
+    pst_buf_puts(b, ",\"instructions\":null,\"metadata\":null,\"parallel_tool_calls\":true,\"temperature\":null,"
+                    "\"tool_choice\":\"auto\",\"tools\":[],\"top_p\":null");
 }
 
 static void put_head(reply_t *r, const char *incomplete)
@@ -451,6 +460,7 @@ static void put_head(reply_t *r, const char *incomplete)
     } else {
         pst_buf_puts(&r->b, "null");
     }
+    pst_responses_put_asked(&r->b);
 }
 
 static void put_response(reply_t *r)
