@@ -131,7 +131,7 @@ static void reply_body(pst_live_t *l, unsigned status, pst_view_t body)
     pst_buf_t b;
     pst_buf_init(&b, 0);
     if (l->turn && l->turn->whole)
-        l->turn->whole(l->r, status, body, &b);
+        status = l->turn->whole(l->r, status, body, &b);
     else
         pst_buf_putv(&b, body);
     pst_reply_json_status(l->r, status, &b);

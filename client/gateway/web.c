@@ -126,6 +126,8 @@ static void put_headers(web_req_t *q, const char *type)
     if (type)
         MHD_add_response_header(q->response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(q->response, "x-request-id", q->r.id);
+    if (q->r.dialect == PST_DIALECT_ANTHROPIC)
+        MHD_add_response_header(q->response, "request-id", q->r.id);
     MHD_add_response_header(q->response, "x-content-type-options", "nosniff");
     for (unsigned i = 0; i < q->headers; i++)
         MHD_add_response_header(q->response, q->header[i].name, q->header[i].value);
@@ -281,7 +283,7 @@ static void find_handler(web_req_t *q, bool *ret_path_known, const char **ret_al
     bool of_api = strncmp(q->path_copy, API "/v1/", sizeof API "/v1/" - 1) == 0;
     if (!q->r.handler && of_api)
         q->r.handler = match(q, q->path_copy + sizeof API - 1, ret_path_known, ret_allowed);
-    if (q->r.handler && !of_api)
+    if (q->r.handler && (!of_api || q->r.handler->dialect == PST_DIALECT_ANTHROPIC))
         q->r.dialect = q->r.handler->dialect;
 }
 
