@@ -1,31 +1,16 @@
 """OpenRouter's and Anthropic's batches over HTTP: from the requests to their results, whatever order a body has, whenever they
 are cancelled, and whoever asks."""
-import http.client
 import json
 import os
-import re
+import socket
 import subprocess
 
-from harness import Case, main, wait_for
+from harness import main, wait_for
+from web import Web, WebCase, gateway_pid, memory_peak_mib
 
 OPENROUTER, ANTHROPIC = "/api/v1/batches", "/v1/messages/batches"
-MEMORY_MAX = 64 << 20
+MEMORY_MAX_MIB = 64
 BIG_BODY = 50 << 20
-
-
-class Answer:
-    def __init__(self, response):
-        self.status = response.status
-        self.headers = {k.lower(): v for k, v in response.getheaders()}
-        self.text = response.read().decode()
-
-    @property
-    def json(self):
-        return json.loads(self.text)
-
-    @property
-    def lines(self):
-        return [json.loads(x) for x in self.text.splitlines()]
 
 
 def chat(i, **body):
@@ -37,31 +22,20 @@ def message(i, model="test/claude", **params):
                                               "messages": [{"role": "user", "content": f"question {i}"}], **params}}
 
 
-class DialectCase(Case):
+class DialectCase(WebCase):
     def begin(self, *options, **more):
-        self.sim = self.provider(*options)
-        self.c = self.cluster(self.sim, **more)
-        wait_for("the gateway to be ready", lambda: self.get("/readyz").status == 200)
+        self.c, self.web = self.gateway(self.provider(*options), **more)
+        wait_for("the gateway to be ready", lambda: self.web.get("/readyz").status == 200)
 
-    def call(self, method, path, body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.c.ports["gateway"], timeout=120)
-        if body is not None and not isinstance(body, (str, bytes)) and not hasattr(body, "__next__"):
-            body = json.dumps(body)
-        try:
-            connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
-            return Answer(connection.getresponse())
-        finally:
-            connection.close()
-
-    def get(self, path, **headers):
-        return self.call("GET", path, **headers)
+    def get(self, path):
+        return self.web.get(path)
 
     def post(self, path, body=None, **headers):
-        return self.call("POST", path, body, **headers)
+        return self.web.post(path, body, headers={k.replace("_", "-"): v for k, v in headers.items()})
 
     def submit(self, path, body, status=200, **headers):
         answer = self.post(path, body, **headers)
-        self.assertEqual(answer.status, status, answer.text)
+        self.assertEqual(answer.status, status, answer.body)
         return answer.json
 
     def ended(self, path, is_over, seconds=60):
@@ -79,7 +53,7 @@ class DialectCase(Case):
         return self.ended(f"{ANTHROPIC}/{batch}", lambda b: b["processing_status"] == "ended", seconds)
 
     def check_error(self, answer, status, words, dialect):
-        self.assertEqual(answer.status, status, answer.text)
+        self.assertEqual(answer.status, status, answer.body)
         error = answer.json["error"]
         self.assertRegex(error["message"], words)
         if dialect == "anthropic":
@@ -124,7 +98,7 @@ class OpenRouter(DialectCase):
         # the same batch in the others' words
         openai = self.get(f"/v1/batches/{made['id']}").json
         self.assertEqual((openai["status"], openai["request_counts"]["completed"]), ("completed", 50))
-        self.assertEqual(len(self.get(f"/v1/files/{openai['output_file_id']}/content").lines), 50)
+        self.assertEqual(len(self.web.lines(openai["output_file_id"])), 50)
         theirs = self.get(f"{ANTHROPIC}/{made['id'].replace('batch_', 'msgbatch_')}").json
         self.assertEqual((theirs["processing_status"], theirs["request_counts"]["succeeded"]), ("ended", 50))
         # its input is no file of anybody's
@@ -199,8 +173,9 @@ class OpenRouter(DialectCase):
         self.assertEqual((batch["request_counts"]["total"], batch["request_counts"]["completed"]), (8, 2))
         good = [r["custom_id"] for r in batch["results"] if r["response"]]
         self.assertEqual(sorted(good), ["c-0", "c-7"])
-        why = {r["error"]["error_type"] for r in batch["results"] if r["error"]}
-        self.assertLessEqual({"duplicate_custom_id", "invalid_json_line", "model_not_found"} & why, why)
+        why = sorted(r["error"]["error_type"] for r in batch["results"] if r["error"])
+        self.assertEqual(why, ["duplicate_custom_id", "invalid_body", "invalid_json_line", "missing_required_parameter",
+                               "missing_required_parameter", "model_not_found"])
         self.assertEqual(len(batch["results"]), 8)
 
     def test_idempotency(self):
@@ -217,14 +192,11 @@ class OpenRouter(DialectCase):
 
     def test_of_a_file(self):
         self.begin()
-        boundary = "x1x2x3"
         lines = "".join(json.dumps({**chat(i, model="test/gpt"), "method": "POST", "url": "/v1/chat/completions"}) + "\n"
                         for i in range(3))
-        form = (f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--{boundary}\r\n'
-                f'Content-Disposition: form-data; name="file"; filename="in.jsonl"\r\n\r\n{lines}\r\n--{boundary}--\r\n')
-        file = self.submit("/api/v1/files", form, content_type=f"multipart/form-data; boundary={boundary}")
+        file = self.web.upload(lines).json
         self.assertEqual((file["bytes"], file["filename"]), (len(lines), "in.jsonl"))
-        self.assertEqual(self.get(f"/v1/files/{file['id']}/content").text, lines)
+        self.assertEqual(self.get(f"/v1/files/{file['id']}/content").body.decode(), lines)
         self.assertEqual([f["id"] for f in self.get("/v1/files").json["data"]], [file["id"]])
         made = self.submit(OPENROUTER, {"input_file_id": file["id"], "endpoint": "/v1/chat/completions",
                                         "completion_window": "24h"})
@@ -232,7 +204,7 @@ class OpenRouter(DialectCase):
         self.ended(f"{OPENROUTER}/{made['id']}", lambda b: b["status"] == "completed")
         batch = self.get(f"{OPENROUTER}/{made['id']}?results=true").json
         self.check_results(batch, 3)
-        self.assertTrue(self.call("DELETE", f"/v1/files/{file['id']}").json["deleted"])
+        self.assertTrue(self.web.ask("DELETE", f"/v1/files/{file['id']}").json["deleted"])
         self.assertEqual([k for k in self.stored_files() if file["id"] in k], [])
 
     def test_cancelled(self):
@@ -240,7 +212,7 @@ class OpenRouter(DialectCase):
         body = {"endpoint": "/v1/chat/completions", "model": "test/gpt", "requests": [chat(i) for i in range(200)]}
         made = self.submit(OPENROUTER, body, 202)
         at_once = self.post(f"{OPENROUTER}/{made['id']}/cancel")
-        self.assertEqual(at_once.status, 200, at_once.text)
+        self.assertEqual(at_once.status, 200, at_once.body)
         self.assertIn(at_once.json["status"], ("cancelling", "cancelled"))
         batch = self.openrouter_ended(made["id"])
         self.assertEqual((batch["status"], len(batch["results"])), ("cancelled", 200))
@@ -258,16 +230,26 @@ class OpenRouter(DialectCase):
         self.assertEqual(len({r["custom_id"] for r in batch["results"]}), 200)
 
 
+    def test_a_body_that_breaks_off_leaves_nothing(self):
+        self.begin()
+        with socket.create_connection(("127.0.0.1", self.c.ports["gateway"])) as s:
+            part = b'{"endpoint":"/v1/chat/completions","requests":[' + b'{"custom_id":"%s"},' % (b"x" * 60000) * 100
+            s.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n" % OPENROUTER.encode() + part)
+            wait_for("pieces", self.stored_files, 10)
+        wait_for("them to go", lambda: self.stored_files() == [], 10)
+        self.assertEqual(self.get(OPENROUTER).json["data"], [])
+
+
 class Anthropic(DialectCase):
     def results(self, batch):
         answer = self.get(f"{ANTHROPIC}/{batch}/results")
         self.assertEqual((answer.status, answer.headers["content-type"]), (200, "application/x-jsonl"))
-        return answer.lines
+        return [json.loads(x) for x in answer.body.splitlines()]
 
     def test_one_message(self):
         self.begin()
         answer = self.post("/v1/messages", message(3)["params"], x_api_key="any", anthropic_version="2023-06-01")
-        self.assertEqual(answer.status, 200, answer.text)
+        self.assertEqual(answer.status, 200, answer.body)
         self.assertEqual((answer.json["type"], answer.json["role"], answer.json["stop_reason"]),
                          ("message", "assistant", "end_turn"))
         self.assertEqual(answer.json["content"], [{"type": "text", "text": "echo:question 3"}])
@@ -276,7 +258,7 @@ class Anthropic(DialectCase):
         self.assertEqual(self.post("/v1/messages", message(4, "test/gpt")["params"]).json["content"][0]["text"],
                          "echo:question 4") # any model
         counted = self.post("/v1/messages/count_tokens", {k: v for k, v in message(0)["params"].items() if k != "max_tokens"})
-        self.assertEqual(counted.status, 200, counted.text)
+        self.assertEqual(counted.status, 200, counted.body)
         self.assertGreater(counted.json["input_tokens"], 0)
         self.check_error(self.post("/v1/messages", "{"), 400, "JSON", "anthropic")
         self.check_error(self.post("/v1/messages", {"model": "test/gpt", "max_tokens": 5}), 400, "messages", "anthropic")
@@ -304,7 +286,7 @@ class Anthropic(DialectCase):
         own = made["id"].replace("msgbatch_", "batch_")
         self.assertEqual(len(self.get(f"{OPENROUTER}/{own}").json["results"]), 60)
         self.assertEqual(self.get(f"/v1/batches/{own}").json["status"], "completed")
-        deleted = self.call("DELETE", f"{ANTHROPIC}/{made['id']}")
+        deleted = self.web.ask("DELETE", f"{ANTHROPIC}/{made['id']}")
         self.assertEqual(deleted.json, {"id": made["id"], "type": "message_batch_deleted"})
         for path in (f"{ANTHROPIC}/{made['id']}", f"{ANTHROPIC}/{made['id']}/results", f"{OPENROUTER}/{own}",
                      f"/v1/batches/{own}"):
@@ -335,9 +317,9 @@ class Anthropic(DialectCase):
         self.begin("--latency-ms", 100, limits="concurrency: 4")
         body = {"requests": [message(i) for i in range(200)]}
         made = self.submit(ANTHROPIC, body)
-        self.check_error(self.call("DELETE", f"{ANTHROPIC}/{made['id']}"), 409, "delete", "anthropic")
+        self.check_error(self.web.ask("DELETE", f"{ANTHROPIC}/{made['id']}"), 409, "delete", "anthropic")
         at_once = self.post(f"{ANTHROPIC}/{made['id']}/cancel")
-        self.assertEqual(at_once.status, 200, at_once.text)
+        self.assertEqual(at_once.status, 200, at_once.body)
         self.assertIn(at_once.json["processing_status"], ("canceling", "ended"))
         self.assertIsNotNone(at_once.json["cancel_initiated_at"])
         batch = self.anthropic_ended(made["id"])
@@ -362,7 +344,7 @@ class Anthropic(DialectCase):
 
         def page(query):
             got = self.get(f"{ANTHROPIC}?{query}")
-            self.assertEqual(got.status, 200, got.text)
+            self.assertEqual(got.status, 200, got.body)
             shown = [b["id"] for b in got.json["data"]]
             if shown:
                 self.assertEqual((got.json["first_id"], got.json["last_id"]), (shown[0], shown[-1]))
@@ -382,15 +364,6 @@ class Anthropic(DialectCase):
 
 
 class Large(DialectCase):
-    def gateway_peak(self):
-        peaks = []
-        for pid in self.c.children("penstock"):
-            with open(f"/proc/{pid}/cmdline", "rb") as command, open(f"/proc/{pid}/status") as status:
-                if b"gateway" in command.read().split(b"\0"):
-                    peaks.append(int(re.search(r"VmHWM:\s+(\d+) kB", status.read()).group(1)) << 10)
-        self.assertEqual(len(peaks), 1)
-        return peaks[0]
-
     def big(self, head, element, tail):
         """A body of BIG_BODY bytes, made as it is sent; how many requests."""
         text = "x" * 20000
@@ -422,28 +395,24 @@ class Large(DialectCase):
         count, body = self.big('{"requests":[', element_of_messages, "]}")
         made = self.submit(ANTHROPIC, body)
         self.assertEqual(self.anthropic_ended(made["id"], 120)["request_counts"]["succeeded"], count)
-        lines = self.get(f"{ANTHROPIC}/{made['id']}/results").lines
+        lines = [json.loads(x) for x in self.get(f"{ANTHROPIC}/{made['id']}/results").body.splitlines()]
         self.assertEqual(len({r["custom_id"] for r in lines}), count)
         self.assertTrue(all(len(r["result"]["message"]["content"][0]["text"]) > 20000 for r in lines))
-        self.assertLess(self.gateway_peak(), MEMORY_MAX)
+        self.assertLess(memory_peak_mib(gateway_pid(self.c)), MEMORY_MAX_MIB)
 
 
 class Tenants(DialectCase):
     def test_apart(self):
         self.begin()
-        keys = {}
-        for tenant in ("red", "blue"):
-            done = self.c.run("keys", "create", "--tenant", tenant, "--data", self.c.data)
-            keys[tenant] = done.stdout.strip()
-        wait_for("the keys to count", lambda: self.get(ANTHROPIC).status == 401, 10)
+        port = self.c.ports["gateway"]
+        red_web, blue_key = Web(port, self.key(self.c, "--tenant", "red")), self.key(self.c, "--tenant", "blue")
+        self.wait_for_keys(self.web, red_web)
         self.check_error(self.get(ANTHROPIC), 401, "key", "anthropic")
         self.check_error(self.post(OPENROUTER, {"requests": []}), 401, "key", "openrouter")
+        as_red = red_web.ask
 
-        def as_red(method, path, body=None):
-            return self.call(method, path, body, authorization=f"Bearer {keys['red']}")
-
-        def as_blue(method, path, body=None):
-            return self.call(method, path, body, x_api_key=keys["blue"])
+        def as_blue(method, path, body=None): # as Anthropic's SDK sends it
+            return self.web.ask(method, path, body, headers={"x-api-key": blue_key})
 
         red = as_red("POST", OPENROUTER, {"endpoint": "/v1/chat/completions", "model": "test/gpt", "requests": [chat(0)]}).json
         blue = as_blue("POST", ANTHROPIC, {"requests": [message(0)]}).json
