@@ -25,12 +25,12 @@ static unsigned put_message(pst_req_t *r, unsigned status, pst_view_t body, pst_
     return status;
 }
 
-static void *stream_new(pst_req_t *r)
+static void *stream_new(pst_req_t *r, uint64_t input_tokens)
 {
     (void)r;
     pst_anthropic_stream_t *s = calloc(1, sizeof *s);
     if (s)
-        pst_anthropic_stream_init(s, 0);
+        pst_anthropic_stream_init(s, input_tokens);
     return s;
 }
 

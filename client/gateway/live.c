@@ -316,7 +316,7 @@ void pst_live_begin(pst_req_t *r, pst_url_t url, pst_view_t body, const pst_live
         refuse(r, &fault);
         return;
     }
-    if (turn && turn->state_new && !(l->turn_state = turn->state_new(r)))
+    if (turn && turn->state_new && !(l->turn_state = turn->state_new(r, job.input_tokens)))
         e = PST_E_NOMEM;
     if (e) {
         pst_reply_error(r, 503, NULL, NULL, "out of memory");

@@ -16,7 +16,7 @@ typedef struct pst_live_turn {
     void (*chunk)(pst_req_t *r, void *state, pst_view_t chunk, pst_buf_t *out);
     /* Events of the end: it was all, or (error not empty, an OpenAI error body) it broke off. */
     void (*end)(pst_req_t *r, void *state, pst_view_t error, pst_buf_t *out);
-    void *(*state_new)(pst_req_t *r);
+    void *(*state_new)(pst_req_t *r, uint64_t input_tokens); /* an estimate */
     void (*state_free)(void *state);
 } pst_live_turn_t;
 

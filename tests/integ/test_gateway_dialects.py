@@ -1,9 +1,11 @@
 """OpenRouter's and Anthropic's batches over HTTP: from the requests to their results, whatever order a body has, whenever they
 are cancelled, and whoever asks."""
+import http.server
 import json
 import os
 import socket
 import subprocess
+import threading
 
 from harness import main, wait_for
 from web import Web, WebCase, gateway_pid, memory_peak_mib
@@ -23,8 +25,13 @@ def message(i, model="test/claude", **params):
 
 
 class DialectCase(WebCase):
-    def begin(self, *options, **more):
-        self.c, self.web = self.gateway(self.provider(*options), **more)
+    def begin(self, *options, gateway="", **more):
+        self.c, self.web = self.gateway(self.provider(*options), up=False, **more)
+        with open(self.c.config, "r+") as f:
+            text = f.read().replace("gateway: { ", "gateway: { " + gateway)
+            f.seek(0)
+            f.write(text)
+        self.c.start()
         wait_for("the gateway to be ready", lambda: self.web.get("/readyz").status == 200)
 
     def get(self, path):
@@ -207,6 +214,29 @@ class OpenRouter(DialectCase):
         self.assertTrue(self.web.ask("DELETE", f"/v1/files/{file['id']}").json["deleted"])
         self.assertEqual([k for k in self.stored_files() if file["id"] in k], [])
 
+    def test_its_end_is_told(self):
+        heard = []
+
+        class Listener(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        listener = http.server.HTTPServer(("127.0.0.1", 0), Listener)
+        self.addCleanup(listener.server_close)
+        self.addCleanup(listener.shutdown)
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        self.begin(gateway="webhook_private: true, ")
+        made = self.submit(OPENROUTER, {"requests": [chat(0)], "callback_url": f"http://127.0.0.1:{listener.server_port}/hook",
+                                        "endpoint": "/v1/chat/completions", "model": "test/gpt"}, 202)
+        wait_for("the webhook", lambda: heard, 20)
+        self.assertEqual((heard[0]["type"], heard[0]["data"]["id"], heard[0]["data"]["status"]),
+                         ("batch.completed", made["id"], "completed"))
+
     def test_cancelled(self):
         self.begin("--latency-ms", 100, limits="concurrency: 4")
         body = {"endpoint": "/v1/chat/completions", "model": "test/gpt", "requests": [chat(i) for i in range(200)]}
@@ -265,6 +295,22 @@ class Anthropic(DialectCase):
         self.check_error(self.post("/v1/messages", message(0, "no/such")["params"]), 404, "model", "anthropic")
         self.check_error(self.get("/v1/messages"), 405, "method", "anthropic")
         self.check_error(self.post("/v1/messages/batches/msgbatch_x/cancel"), 404, "msgbatch_x", "anthropic")
+
+    def test_one_message_in_events(self):
+        self.begin()
+        for model in ("test/claude", "test/gpt"):
+            answer = self.post("/v1/messages", message(3, model, stream=True)["params"])
+            self.assertEqual((answer.status, answer.headers["content-type"]), (200, "text/event-stream; charset=utf-8"))
+            events = [[x.split(": ", 1)[1] for x in e.split("\n")] for e in answer.body.decode().strip().split("\n\n")]
+            said = [json.loads(data) for _, data in events]
+            self.assertEqual([name for name, _ in events], [e["type"] for e in said])
+            self.assertEqual([said[0]["type"], said[-2]["type"], said[-1]["type"]],
+                             ["message_start", "message_delta", "message_stop"])
+            self.assertGreater(said[0]["message"]["usage"]["input_tokens"], 0)
+            self.assertEqual((said[-2]["delta"]["stop_reason"], said[-2]["usage"]["output_tokens"]), ("end_turn", 4))
+            self.assertEqual("".join(e["delta"]["text"] for e in said if e["type"] == "content_block_delta"), "echo:question 3")
+        refused = self.post("/v1/messages", message(0, "no/such", stream=True)["params"])
+        self.check_error(refused, 404, "model", "anthropic")
 
     def test_from_requests_to_results(self):
         self.begin()
