@@ -11,6 +11,8 @@
 #include "gateway/batches.h"
 #include "gateway/inlined.h"
 #include "gateway/openrouter.h"
+#include "lib/dedupe.h"
+#include "proc/clock.h"
 
 #define PROVIDER_BYTES_MAX 4096u /* it is put into each request */
 
@@ -20,6 +22,7 @@ typedef struct inlined {
     pst_inline_t *reader;
     pst_buf_t line;
     pst_errbuf_t why;        /* of a request that was refused */
+    pst_dedupe_t ids;        /* of Anthropic's requests */
 } inlined_t;
 
 static inlined_t *of(const pst_req_t *r)
@@ -34,6 +37,7 @@ static void inlined_free(void *more)
     pst_making_release(&x->m);
     pst_inline_destroy(&x->reader);
     pst_buf_release(&x->line);
+    pst_dedupe_release(&x->ids);
     free(x);
 }
 
@@ -46,11 +50,24 @@ static pst_err_t put_openrouter(inlined_t *x, uint64_t index, pst_view_t text)
     return PST_OK;
 }
 
+/* Results are told apart by their ids alone, which have no escapes. */
+static pst_err_t check_id(inlined_t *x, uint64_t index)
+{
+    bool fresh;
+    const pst_json_t *j = &x->m.a->g->anthropic.json;
+    pst_view_t id = pst_json_raw(j, pst_json_get(j, 0, "custom_id"));
+    pst_err_t e = pst_dedupe_add(&x->ids, pst_dedupe_hash(&x->ids, id), &fresh);
+    if (!e && !fresh)
+        e = pst_errf(&x->why, PST_E_INVALID, "requests.%llu.custom_id: %.*s is that of another request",
+                     (unsigned long long)index, (int)id.n, id.p);
+    return e;
+}
+
 static pst_err_t put_anthropic(inlined_t *x, uint64_t index, pst_view_t text)
 {
     pst_err_t e = pst_anthropic_batch_line(&x->m.a->g->anthropic, text, index, &x->line, &x->why);
     pst_buf_putc(&x->line, '\n');
-    return e;
+    return e ? e : check_id(x, index);
 }
 
 static pst_err_t on_request(void *arg, uint64_t index, pst_view_t text)
@@ -114,6 +131,7 @@ void pst_inlined_begin(pst_req_t *r, const pst_inlined_way_t *way)
         return;
     }
     x->way = way;
+    pst_dedupe_init(&x->ids, pst_random_u64());
     x->m.a->more = x;
     x->m.a->more_gone = inlined_free;
     x->reader = pst_inline_new(PST_OPENROUTER_ARRAY, g->opts.config->line_bytes_max, on_request, x);

@@ -349,6 +349,7 @@ class Anthropic(DialectCase):
         bad({"requests": [message(0), {"custom_id": "a b", "params": {}}]}, r"^requests\.1\.custom_id")
         bad({"requests": [message(0), message(1), message(2, stream=True)]}, r"^requests\.2\.params\.")
         bad({"requests": [{"custom_id": "a", "params": {"model": "test/gpt"}}]}, r"^requests\.0\.params\.")
+        bad({"requests": [message(0), message(1), message(0)]}, r'^requests\.2\.custom_id: "c-0" is that of another')
         bad({"requests": [5]}, r"^requests\.0: must be an object")
         bad({"requests": []}, "at least one")
         bad({"input_file_id": "file-x"}, "requests.*missing")
