@@ -57,14 +57,18 @@ void pst_about_send(pst_about_t *a, pst_cmd_t *c)
     pst_db_send(a->g->db, c);
 }
 
-pst_about_t *pst_about_answered(pst_cmd_t *c)
+pst_about_t *pst_about_back(pst_about_t *a)
 {
-    pst_about_t *a = c->arg;
     a->waits--;
     if (a->r)
         return a;
     about_free(a);
     return NULL;
+}
+
+pst_about_t *pst_about_answered(pst_cmd_t *c)
+{
+    return pst_about_back(c->arg);
 }
 
 void pst_about_ask(pst_about_t *a, pst_msg_type_t type, pst_remote_fn *fn)

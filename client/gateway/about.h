@@ -47,6 +47,8 @@ void pst_about_not_found(pst_about_t *a);
 /* A command for it, whose fn begins with pst_about_answered.  NULL: the request has gone meanwhile. */
 void pst_about_send(pst_about_t *a, pst_cmd_t *c);
 pst_about_t *pst_about_answered(pst_cmd_t *c);
+/* The same for other answers, after `waits` was raised for one. */
+pst_about_t *pst_about_back(pst_about_t *a);
 /* A question about it to the broker; fn sets a->ask to NULL first. */
 void pst_about_ask(pst_about_t *a, pst_msg_type_t type, pst_remote_fn *fn);
 

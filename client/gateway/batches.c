@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "gateway/batches.h"
+#include "gateway/watch.h"
 #include "lib/text.h"
 #include "proc/clock.h"
 
@@ -159,6 +160,20 @@ static void delete_it(pst_about_t *a, bool at_broker)
         forget(a);
 }
 
+static bool was_made(const pst_about_t *a)
+{
+    return strcmp(a->record.state, "made") == 0;
+}
+
+static void on_settled(void *arg, bool over)
+{
+    pst_about_t *a = pst_about_back(arg);
+    if (a && over)
+        delete_it(a, was_made(a));
+    else if (a)
+        pst_reply_away(a->r);
+}
+
 static void on_watched(pst_cmd_t *c, const redisReply *r)
 {
     pst_about_t *a = pst_about_answered(c);
@@ -167,10 +182,10 @@ static void on_watched(pst_cmd_t *c, const redisReply *r)
     if (!r || r->type == REDIS_REPLY_ERROR) {
         pst_reply_away(a->r);
     } else if (r->type == REDIS_REPLY_NIL) {
-        delete_it(a, strcmp(a->record.state, "made") == 0);
+        delete_it(a, was_made(a));
     } else {
-        pst_req_answer_header(a->r, "retry-after", "1");
-        pst_reply_error(a->r, 409, NULL, NULL, "The end of this batch is still being told and accounted: ask again in a moment.");
+        a->waits++;
+        pst_watch_settle(a->g->watch, a->text, on_settled, a);
     }
 }
 
