@@ -128,6 +128,8 @@ static void put_headers(web_req_t *q, const char *type)
     if (type)
         MHD_add_response_header(q->response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(q->response, "x-request-id", q->r.id);
+    if (q->r.dialect == PST_DIALECT_ANTHROPIC)
+        MHD_add_response_header(q->response, "request-id", q->r.id);
     MHD_add_response_header(q->response, "x-content-type-options", "nosniff");
     for (unsigned i = 0; i < q->headers; i++)
         MHD_add_response_header(q->response, q->header[i].name, q->header[i].value);
@@ -309,7 +311,7 @@ static void find_handler(web_req_t *q, bool *ret_path_known, const char **ret_al
     bool of_api = strncmp(q->path_copy, API "/v1/", sizeof API "/v1/" - 1) == 0;
     if (!q->r.handler && of_api)
         q->r.handler = match(q, q->path_copy + sizeof API - 1, ret_path_known, ret_allowed);
-    if (q->r.handler && !of_api)
+    if (q->r.handler && (!of_api || q->r.handler->dialect == PST_DIALECT_ANTHROPIC))
         q->r.dialect = q->r.handler->dialect;
 }
 
@@ -565,16 +567,23 @@ static bool is_too_slow(const web_req_t *q, pst_ns_t now)
            q->body_bytes < took / PST_SEC * BODY_BYTES_PER_S;
 }
 
+/* libmicrohttpd takes a read that gets less than there was room for as the last for now, and does not see an end that came
+ * with it. */
+static bool ends_amid_its_body(const web_req_t *q)
+{
+    return !q->ended && !q->suspended && !q->answered && has_hung_up(q);
+}
+
 /* Nobody looks at a suspended connection: who has gone from it is found here. */
 static void look_at_requests(pst_web_t *w, pst_ns_t now)
 {
     for (pst_link_t *l = w->requests.next, *next; l != &w->requests; l = next) {
         next = l->next;
         web_req_t *q = PST_CONTAINER(l, web_req_t, link);
-        bool waits = q->suspended && pst_ns_since(now, q->r.began) > SWEEP_EVERY;
-        if (is_too_slow(q, now) && q->conn)
+        bool old = pst_ns_since(now, q->r.began) > SWEEP_EVERY;
+        if (q->conn && (is_too_slow(q, now) || (old && ends_amid_its_body(q)))) {
             shutdown(q->conn->fd, SHUT_RDWR);
-        else if (waits && has_hung_up(q)) {
+        } else if (old && q->suspended && has_hung_up(q)) {
             q->cut = true;
             resume(q);
         }

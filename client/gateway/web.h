@@ -30,7 +30,7 @@ typedef struct pst_handler {
     const char *method;          /* "GET" also answers HEAD */
     const char *path;            /* "/v1/files/{id}/content": {…} is any one segment that is not empty.  A request for
                                   * "/api/v1/…" that no handler has goes to that of "/v1/…" and is answered in
-                                  * OpenRouter's words */
+                                  * OpenRouter's words, but for Anthropic's paths */
     pst_dialect_t dialect;
     bool open;                   /* needs no key */
     size_t body_max;             /* the most of a body that is gathered, more is 413; PST_BODY_STREAMED: data() gets it */
