@@ -15,6 +15,7 @@
 #define SETS_MAX 4u
 #define PIECES_MAX (1u << 20)      /* a TiB */
 #define LINE_FIRST_MAX (64u << 10) /* of the first line so much is looked at */
+#define FORM_BEYOND_MAX (256u << 10) /* of a form beside its file, what is read ahead included */
 #define UNFINISHED_S 3600u
 #define EXPIRES_S (30u * 86400u)
 #define EXPIRES_LEAST_S 3600u
@@ -31,6 +32,8 @@ typedef struct upload {
     bool first_seen, broken_json, has_line;
     uint32_t pieces, sets;       /* begun; unanswered */
     bool lost;                   /* a SET failed */
+    bool two_files;
+    uint64_t form_bytes;         /* of the body: what is beyond the file's text is bounded */
     bool ended;                  /* the body is whole */
     pst_file_t file;
     char field[4][64];           /* purpose, expires_after[anchor], expires_after[seconds] … as far as they came */
@@ -44,7 +47,7 @@ static const char *const field_names[] = {[FIELD_PURPOSE] = "purpose",
 
 static void upload_free(upload_t *u)
 {
-    pst_form_destroy(&u->form);
+    (void)pst_form_end(&u->form);
     pst_compressor_destroy(&u->compressor);
     pst_buf_release(&u->text);
     pst_buf_release(&u->room);
@@ -150,10 +153,11 @@ static void take_text(upload_t *u, pst_view_t bytes)
     }
 }
 
-static void on_field(void *arg, const char *field, const char *file, pst_view_t bytes)
+static void on_field(void *arg, const char *field, const char *file, pst_view_t bytes, bool first)
 {
     upload_t *u = arg;
     if (file && strcmp(field, "file") == 0) {
+        u->two_files |= first && u->file.bytes > 0;
         snprintf(u->file.filename, sizeof u->file.filename, "%s", file);
         take_text(u, bytes);
         return;
@@ -167,7 +171,7 @@ static void on_field(void *arg, const char *field, const char *file, pst_view_t 
 static void upload_gone(pst_req_t *r)
 {
     upload_t *u = r->state;
-    pst_form_destroy(&u->form);
+    (void)pst_form_end(&u->form);
     u->r = NULL;
     if (u->sets > 0)
         return;
@@ -204,8 +208,13 @@ void pst_files_create_begin(pst_req_t *r)
 void pst_files_create_data(pst_req_t *r, pst_view_t bytes)
 {
     upload_t *u = r->state;
-    if (!pst_form_feed(u->form, bytes)) {
+    u->form_bytes += bytes.n;
+    if (!pst_form_feed(u->form, bytes) || u->form_bytes - u->file.bytes > FORM_BEYOND_MAX) {
         pst_reply_error(r, 400, NULL, NULL, "The body is not well-formed multipart/form-data.");
+        return;
+    }
+    if (u->two_files) {
+        pst_reply_error(r, 400, NULL, "file", "Send one file at a time.");
         return;
     }
     if (u->lost)
@@ -334,6 +343,10 @@ void pst_files_create_end(pst_req_t *r)
     u->ended = true;
     if (u->has_line && !u->first_seen)
         look_at_first(u);
+    if (!pst_form_end(&u->form)) {
+        pst_reply_error(r, 400, NULL, NULL, "The body is not well-formed multipart/form-data: its end is missing.");
+        return;
+    }
     if (refuse(u))
         return;
     if (u->text.n > 0)
