@@ -79,6 +79,7 @@ struct pst_web {
     uint32_t connections, requests_n;
     uint32_t crowded;    /* with more connections the longest idle makes room for each that comes */
     size_t bodies_bytes;
+    uint64_t body_bytes; /* of all requests, since it began */
     pst_ns_t sweep_at;
     unsigned port;
 };
@@ -210,6 +211,15 @@ void pst_req_wake(pst_req_t *r)
         resume(q);
 }
 
+void pst_req_cut(pst_req_t *r)
+{
+    web_req_t *q = of(r);
+    q->cut = true;
+    if (q->conn)
+        shutdown(q->conn->fd, SHUT_RDWR);
+    resume(q);
+}
+
 /* Requests. */
 
 const char *pst_req_method(const pst_req_t *r) { return of(r)->method; }
@@ -228,6 +238,23 @@ const char *pst_req_cookie(const pst_req_t *r, const char *name)
 const char *pst_req_query(const pst_req_t *r, const char *name)
 {
     return MHD_lookup_connection_value(of(r)->mhd, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static bool is_loopback(const struct sockaddr *a)
+{
+    if (a->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
+    if (a->sa_family != AF_INET6)
+        return false;
+    const struct in6_addr *x = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(x) || (IN6_IS_ADDR_V4MAPPED(x) && x->s6_addr[12] == 127);
+}
+
+bool pst_req_is_local(const pst_req_t *r)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(of(r)->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    bool proxied = pst_req_header(r, "x-forwarded-for") || pst_req_header(r, "forwarded") || pst_req_header(r, "via");
+    return info && !proxied && is_loopback(info->client_addr);
 }
 
 uint64_t pst_req_length(const pst_req_t *r)
@@ -488,6 +515,7 @@ static void drop(web_req_t *q, size_t n)
 static void take_body(web_req_t *q, pst_view_t bytes)
 {
     q->body_bytes += bytes.n;
+    q->web->body_bytes += bytes.n;
     if (q->answered) {
         drop(q, bytes.n);
         return;
@@ -863,6 +891,7 @@ void pst_web_destroy(pst_web_t **pw)
 bool pst_web_is_due(const pst_web_t *w) { return w->run; }
 uint32_t pst_web_connections(const pst_web_t *w) { return w->connections; }
 uint32_t pst_web_requests(const pst_web_t *w) { return w->requests_n; }
+uint64_t pst_web_body_bytes(const pst_web_t *w) { return w->body_bytes; }
 unsigned pst_web_port(const pst_web_t *w) { return w->port; }
 
 /* Forms. */
