@@ -333,7 +333,7 @@ bool pst_list_query(pst_req_t *r, uint32_t most, uint32_t usual, uint32_t *ret)
     const char *text = pst_req_query(r, "limit");
     char *end = NULL;
     unsigned long n = text ? strtoul(text, &end, 10) : usual;
-    if (text && (!*text || *end || n < 1 || n > most)) {
+    if (text && (*text < '0' || *text > '9' || *end || n < 1 || n > most)) {
         pst_reply_error(r, 400, "invalid_value", "limit", "limit must be between 1 and %u.", most);
         return false;
     }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "gateway/list.h"
 #include "gateway/pieces.h"
 #include "gateway/text.h"
 #include "lib/text.h"
@@ -375,14 +376,9 @@ static void on_ids(pst_cmd_t *c, const redisReply *r)
 
 static bool read_query(pst_req_t *r, list_t *l)
 {
-    const char *limit = pst_req_query(r, "limit"), *order = pst_req_query(r, "order"), *after = pst_req_query(r, "after");
-    char *end = NULL;
-    unsigned long n = limit ? strtoul(limit, &end, 10) : LIST_MAX;
-    if (limit && (*end || n < 1 || n > LIST_MAX)) {
-        pst_reply_error(r, 400, "invalid_value", "limit", "limit must be between 1 and %u.", LIST_MAX);
+    const char *order = pst_req_query(r, "order"), *after = pst_req_query(r, "after");
+    if (!pst_list_query(r, LIST_MAX, LIST_MAX, &l->limit))
         return false;
-    }
-    l->limit = (uint32_t)n;
     l->ascending = order && strcmp(order, "asc") == 0;
     if (order && !l->ascending && strcmp(order, "desc") != 0) {
         pst_reply_error(r, 400, "invalid_value", "order", "Invalid value: '%.100s'. Supported values are: 'asc' and 'desc'.", order);

@@ -147,6 +147,18 @@ static pst_ns_t end_turn(void *arg, pst_ns_t now)
     return pst_web_is_due(g->web) ? 0 : PST_NEVER;
 }
 
+/* Tests cannot wait as long as clients may: seconds of idleness, of silence, of a body's pace. */
+static void read_patience(pst_web_opts_t *w)
+{
+    const char *text = getenv("PENSTOCK_TEST_PATIENCE");
+    unsigned idle, silent, pace;
+    if (!text || sscanf(text, "%u,%u,%u", &idle, &silent, &pace) != 3)
+        return;
+    w->idle = idle * PST_SEC;
+    w->silent = silent * PST_SEC;
+    w->pace_over = pace * PST_SEC;
+}
+
 static pst_err_t begin_hooks(pst_gateway_t *g, pst_errbuf_t *eb)
 {
     const pst_config_t *c = g->opts.config;
@@ -177,6 +189,7 @@ static pst_err_t begin(pst_gateway_t *g, pst_errbuf_t *eb)
     pst_web_opts_t w = {.listen = o->listen, .connections_max = CONNECTIONS_MAX, .handlers = handlers,
                         .handlers_n = PST_COUNT(handlers), .allow = pst_caller_allow, .fail = fail,
                         .done = done, .app = g};
+    read_patience(&w);
     if ((e = pst_web_new(g->loop, &w, &g->web, eb)))
         return e;
     g->ui = pst_ui_new(g);

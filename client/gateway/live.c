@@ -21,6 +21,7 @@ struct pst_live {
     bool packs;              /* vectors are wanted in base64 */
     bool streaming;          /* the first piece came: the answer has begun */
     bool ended;
+    bool cut;                /* the client did not read */
     const pst_live_turn_t *turn;
     void *turn_state;
     pst_buf_t events;        /* not read yet */
@@ -48,6 +49,8 @@ static ptrdiff_t pull_events(pst_req_t *r, char *to, size_t room)
 {
     pst_live_t *l = r->state;
     size_t n = PST_MIN(room, l->events.n - l->at);
+    if (l->cut)
+        return PST_PULL_CUT;
     if (n == 0)
         return l->ended ? PST_PULL_END : PST_PULL_WAIT;
     memcpy(to, l->events.p + l->at, n);
@@ -108,7 +111,7 @@ static void on_piece(void *arg, uint32_t number, pst_view_t bytes)
     if (l->events.n - l->at > EVENTS_BYTES_MAX || l->events.failed) {
         pst_remote_forget(l->g->remote, &l->ask); /* who does not read has gone */
         pst_meter_call_left(l->g->meter);
-        l->ended = true;
+        l->cut = true;
     }
     pst_req_wake(l->r);
 }

@@ -30,7 +30,7 @@ bool pst_pieces_is_busy(const pst_pieces_t *p);
 bool pst_pieces_is_lost(const pst_pieces_t *p); /* Redis refused one, or was away: there will be no file */
 /* No more text.  file: what is to be said of it; bytes, pieces and created_ms are put there by this.  expires_s: from now. */
 void pst_pieces_end(pst_pieces_t *p, const pst_file_t *file, uint64_t expires_s, bool listed);
-const pst_file_t *pst_pieces_file(const pst_pieces_t *p); /* once it is made */
+const pst_file_t *pst_pieces_file(const pst_pieces_t *p); /* bytes: of what was put so far; the rest once it is made */
 
 /* Lets it go: with its file, if it was made; or without, then nothing of it stays.  No event comes after. */
 void pst_pieces_keep(pst_pieces_t **p);

@@ -8,6 +8,7 @@
 #include "gateway/pieces.h"
 
 #define LINE_FIRST_MAX (64u << 10) /* of the first line so much is looked at */
+#define FORM_BEYOND_MAX (256u << 10) /* of a form beside its file, what is read ahead included */
 #define EXPIRES_LEAST_S 3600u
 #define EXPIRES_MOST_S (30u * 86400u)
 
@@ -18,6 +19,8 @@ typedef struct upload {
     pst_buf_t first;             /* the first line, until it was looked at */
     bool first_seen, broken_json, has_line;
     char filename[257];
+    bool two_files;
+    uint64_t form_bytes;         /* of the body: what is beyond the file's text is bounded */
     char field[4][64];           /* purpose, expires_after[anchor], expires_after[seconds] … as far as they came */
 } upload_t;
 
@@ -67,10 +70,11 @@ static void take_text(upload_t *u, pst_view_t bytes)
     pst_pieces_put(u->pieces, bytes);
 }
 
-static void on_field(void *arg, const char *field, const char *file, pst_view_t bytes)
+static void on_field(void *arg, const char *field, const char *file, pst_view_t bytes, bool first)
 {
     upload_t *u = arg;
     if (file && strcmp(field, "file") == 0) {
+        u->two_files |= first && pst_pieces_file(u->pieces)->bytes > 0;
         snprintf(u->filename, sizeof u->filename, "%s", file);
         take_text(u, bytes);
         return;
@@ -84,7 +88,7 @@ static void on_field(void *arg, const char *field, const char *file, pst_view_t 
 static void upload_gone(pst_req_t *r)
 {
     upload_t *u = r->state;
-    pst_form_destroy(&u->form);
+    (void)pst_form_end(&u->form);
     pst_pieces_drop(&u->pieces);
     pst_buf_release(&u->first);
     free(u);
@@ -138,8 +142,13 @@ void pst_files_create_begin(pst_req_t *r)
 void pst_files_create_data(pst_req_t *r, pst_view_t bytes)
 {
     upload_t *u = r->state;
-    if (!pst_form_feed(u->form, bytes)) {
+    u->form_bytes += bytes.n;
+    if (!pst_form_feed(u->form, bytes) || u->form_bytes - pst_pieces_file(u->pieces)->bytes > FORM_BEYOND_MAX) {
         pst_reply_error(r, 400, NULL, NULL, "The body is not well-formed multipart/form-data.");
+        return;
+    }
+    if (u->two_files) {
+        pst_reply_error(r, 400, NULL, "file", "Send one file at a time.");
         return;
     }
     if (pst_pieces_is_lost(u->pieces))
@@ -179,6 +188,10 @@ void pst_files_create_end(pst_req_t *r)
     upload_t *u = r->state;
     if (u->has_line && !u->first_seen)
         look_at_first(u);
+    if (!pst_form_end(&u->form)) {
+        pst_reply_error(r, 400, NULL, NULL, "The body is not well-formed multipart/form-data: its end is missing.");
+        return;
+    }
     if (refuse(u))
         return;
     const char *seconds = u->field[FIELD_SECONDS];
