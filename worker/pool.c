@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "proc/clock.h"
 #include "proc/log.h"
+#include "providers/stream.h"
 
 /* What a built request or a read answer may take, a body of PST_LINE_BYTES_MAX escaped twice over included. */
 #define CALL_ARENA_BYTES_MAX ((size_t)4 * PST_LINE_BYTES_MAX)
@@ -19,6 +20,12 @@
 #define TROUBLE_TOLD_EVERY (10 * PST_SEC)
 #define WAIT_MS_MIN 50u
 #define WAIT_MS_MAX (25u * 3600u * 1000u)
+/* Between two signs of life of an answer that has begun: providers send some every few seconds. */
+#define STREAM_IDLE (120 * PST_SEC)
+/* For a provider to end its answer when all has been said: a connection that ended in order can be used again. */
+#define STREAM_END_GRACE PST_SEC
+/* What is kept for lines on their way to a piece. */
+#define LINES_KEEP_BYTES ((size_t)256 << 10)
 
 /* An endpoint that runs of a pool speak of. */
 typedef struct endpoint {
@@ -51,9 +58,17 @@ typedef struct exchange {
     pst_task_t task;
 } exchange_t;
 
+/* An answer that is told while it is made. */
+typedef struct talk {
+    pst_link_t paused;       /* in pst_pools.paused: its provider is not read */
+    pst_run_t *run;
+    pst_stream_t stream;
+    pst_voice_t voice;
+} talk_t;
+
 struct pst_run {
     pst_link_t link;         /* pool's queue or live; free list */
-    pst_heap_node_t due;     /* in pst_pools.timers while an echo waits out its delay */
+    pst_heap_node_t due;     /* in pst_pools.timers while an echo waits out its delay, or a stream the next word */
     pst_pools_t *pools;
     pool_t *pool;
     pst_pack_t *pack;
@@ -61,8 +76,10 @@ struct pst_run {
     const pst_provider_t *adapter; /* live: what it began with, whatever a reload says meanwhile */
     exchange_t *exchange;    /* with `call` */
     pst_http_call_t *call;   /* NULL: none under way */
+    talk_t *talk;            /* live; NULL: told as a whole */
     pst_ns_t since;          /* live */
     uint16_t slot, dispatch;
+    bool streams;            /* wanted as it is made */
 };
 
 typedef struct slab {
@@ -74,6 +91,7 @@ struct pst_pools {
     pst_http_t *http;
     pst_packs_t *packs;
     pst_outbox_t *outbox;
+    pst_pieces_t *pieces;
     pool_t *pool[PST_WORKER_PROVIDERS_MAX];
     unsigned pools;
     slab_t *slabs;
@@ -82,6 +100,8 @@ struct pst_pools {
     /* Of the request being made, or the answer being read. */
     pst_arena_t arena;
     pst_json_t tape;
+    pst_buf_t lines;         /* of an answer on their way to its piece */
+    pst_link_t paused;       /* talk_t.paused */
     pst_heap_t timers;       /* pst_run_t.due */
     pst_rng_t rng;
     pst_ns_t now;            /* of the step under way */
@@ -151,6 +171,27 @@ static void give_exchange(pst_pools_t *p, exchange_t *x)
     pst_link_after(&p->free_exchanges, &x->link);
 }
 
+static void begin_talk(pst_run_t *r)
+{
+    talk_t *t = pst_calloc(1, sizeof *t);
+    pst_link_init(&t->paused);
+    t->run = r;
+    pst_stream_init(&t->stream);
+    r->talk = t;
+}
+
+/* drop: lines that were not sent yet. */
+static void end_talk(pst_run_t *r, bool drop)
+{
+    talk_t *t = pst_take(&r->talk);
+    if (!t)
+        return;
+    pst_link_remove(&t->paused);
+    pst_pieces_end(r->pools->pieces, &t->voice, drop);
+    pst_stream_release(&t->stream);
+    free(t);
+}
+
 /* ---- ends ------------------------------------------------------------------------------------ */
 
 /* Takes the run out of everything; its pack may be freed. */
@@ -159,6 +200,7 @@ static void free_run(pst_run_t *r)
     pst_pools_t *p = r->pools;
     if (r->call)
         pst_http_cancel(p->http, &r->call);
+    end_talk(r, true);
     if (r->exchange)
         give_exchange(p, pst_take(&r->exchange));
     pst_heap_remove(&p->timers, &r->due);
@@ -241,7 +283,13 @@ static void end_run(pst_run_t *r, bool live, const pst_reading_t *reading, uint6
     pst_task_slot_t s = {r->slot, r->dispatch};
     put_outcome(r->pools, r->pack, s, &r->endpoint->name, reading, latency_us);
     leave_pool(r, live);
+    end_talk(r, false);
     free_run(r);
+}
+
+static pst_task_ref_t ref_of(const pst_run_t *r)
+{
+    return (pst_task_ref_t){r->pack->batch, r->pack->segment, r->pack->pack, r->slot, r->dispatch};
 }
 
 /* Ends a run whose request cannot be made; why lives until then. */
@@ -250,6 +298,39 @@ static void refuse(pst_run_t *r, pst_view_t why)
     pst_reading_t reading = {
         .verdict = PST_VERDICT_FINAL, .cause = PST_CAUSE_INVALID_REQUEST, .message = why};
     end_run(r, true, &reading, 0);
+}
+
+/* Sends what was put into `lines`. */
+static void send_lines(pst_run_t *r)
+{
+    pst_pools_t *p = r->pools;
+    pst_task_ref_t ref = ref_of(r);
+    pst_pieces_add(p->pieces, &r->talk->voice, &ref, pst_buf_view(&p->lines));
+    if (p->lines.cap > LINES_KEEP_BYTES)
+        pst_buf_release(&p->lines);
+    pst_buf_clear(&p->lines);
+}
+
+/* Ends a run with what was made of its answer, in the arena. */
+static void conclude(pst_run_t *r, const pst_reading_t *reading, uint64_t latency_us)
+{
+    pst_pools_t *p = r->pools;
+    PST_ASSERT(reading->verdict >= PST_VERDICT_DONE && reading->verdict <= PST_VERDICT_PARK);
+    end_run(r, true, reading, latency_us);
+    pst_arena_clear(&p->arena);
+    if (p->tape.cap > TAPE_KEEP)
+        pst_json_release(&p->tape);
+}
+
+/* What cannot stream is told at once. */
+static void tell_whole(pst_run_t *r, const pst_task_t *task, const pst_http_answer_t *answer, pst_reading_t *reading)
+{
+    pst_pools_t *p = r->pools;
+    pst_task_t told = *task;
+    told.tape = &p->tape; /* the body of what is answered here lay in it */
+    pst_stream_begin(&r->talk->stream, r->adapter, &told);
+    pst_stream_whole(&r->talk->stream, answer, &p->arena, &p->lines, reading);
+    send_lines(r);
 }
 
 static void read_answer(pst_run_t *r, const pst_task_t *task, const pst_http_answer_t *answer, uint64_t latency_us)
@@ -264,14 +345,81 @@ static void read_answer(pst_run_t *r, const pst_task_t *task, const pst_http_ans
         memset(&reading, 0, sizeof reading);
         pst_provider_read(r->adapter, task, &over, &p->arena, &reading);
     }
-    PST_ASSERT(reading.verdict >= PST_VERDICT_DONE && reading.verdict <= PST_VERDICT_PARK);
-    end_run(r, true, &reading, latency_us);
-    pst_arena_clear(&p->arena);
-    if (p->tape.cap > TAPE_KEEP)
-        pst_json_release(&p->tape);
+    if (r->talk && reading.verdict == PST_VERDICT_DONE)
+        tell_whole(r, task, answer, &reading);
+    conclude(r, &reading, latency_us);
+}
+
+/* ---- answers that are told while they are made ------------------------------------------------ */
+
+static void end_stream(pst_run_t *r, const pst_http_answer_t *answer, uint64_t latency_us)
+{
+    pst_pools_t *p = r->pools;
+    pst_reading_t reading;
+    pst_stream_end(&r->talk->stream, answer, &p->arena, &p->lines, &reading);
+    send_lines(r);
+    conclude(r, &reading, latency_us);
+}
+
+/* It has been silent for too long, or has said all and does not end. */
+static void end_due_stream(pst_run_t *r)
+{
+    pst_pools_t *p = r->pools;
+    pst_http_answer_t answer = {.status = 200, .wall_ms = p->wall_ms};
+    if (!r->talk->stream.over)
+        answer = (pst_http_answer_t){.transport = PST_CAUSE_TIMEOUT, .wall_ms = p->wall_ms};
+    end_stream(r, &answer, pst_ns_since(p->now, r->since) / PST_US);
+}
+
+/* Its client is gone. */
+static void end_lost_stream(pst_run_t *r)
+{
+    pst_pools_t *p = r->pools;
+    pst_http_answer_t lost = {.transport = PST_CAUSE_CONNECTION, .wall_ms = p->wall_ms};
+    pst_reading_t reading;
+    pst_stream_end(&r->talk->stream, &lost, &p->arena, &p->lines, &reading);
+    reading.cause = PST_CAUSE_WORKER_LOST;
+    reading.message = PST_VIEW_LIT("the connection to the broker failed while the answer was made");
+    conclude(r, &reading, pst_ns_since(p->now, r->since) / PST_US);
+}
+
+static pst_ns_t patience(const talk_t *t)
+{
+    return t->stream.over ? STREAM_END_GRACE : STREAM_IDLE;
+}
+
+/* Some of it came.  While the broker takes no more the next part is not read. */
+static pst_http_part_t on_part(void *arg, const pst_http_answer_t *head, pst_view_t bytes)
+{
+    pst_run_t *r = arg;
+    pst_pools_t *p = r->pools;
+    talk_t *t = r->talk;
+    pst_reading_t reading;
+    if (!pst_stream_is(head))
+        return PST_HTTP_KEEP;
+    pst_ns_t now = pst_clock_mono();
+    p->stats.received_bytes += bytes.n;
+    pst_stream_state_t state = pst_stream_feed(&t->stream, head, bytes, &p->arena, &p->lines, &reading);
+    send_lines(r);
+    if (state == PST_STREAM_FAILED) {
+        r->call = NULL;
+        conclude(r, &reading, pst_ns_since(now, r->since) / PST_US);
+        return PST_HTTP_CUT;
+    }
+    pst_heap_set(&p->timers, &r->due, pst_ns_add(now, patience(t)));
+    if (pst_pieces_full(p->pieces) && pst_link_empty(&t->paused))
+        pst_link_before(&p->paused, &t->paused);
+    return PST_HTTP_TAKEN;
 }
 
 /* ---- starts ---------------------------------------------------------------------------------- */
+
+static void prepare_stream(const pst_run_t *r, pst_task_t *task)
+{
+    const pst_json_t *j = task->body;
+    task->stream = pst_provider_streams(r->adapter, task);
+    task->usage_wanted = pst_json_is(j, pst_json_path(j, 0, "stream_options", "include_usage", NULL), PST_JSON_TRUE);
+}
 
 /* Parses the job's body; NULL, or why it cannot be sent. */
 static const char *prepare(pst_run_t *r, pst_task_t *ret)
@@ -291,7 +439,10 @@ static const char *prepare(pst_run_t *r, pst_task_t *ret)
         .wall_s = p->wall_ms / 1000,
         .api_version = pst_view_str(r->pool->api_version),
         .answer_bytes = r->pool->answer_bytes,
+        .live = r->talk != NULL,
     };
+    if (r->talk)
+        prepare_stream(r, ret);
     return NULL;
 }
 
@@ -326,7 +477,21 @@ static void on_answer(void *arg, const pst_http_answer_t *answer, uint64_t laten
     r->pools->stats.received_bytes += answer->body.n;
     if (answer->status == 0)
         tell_trouble(r->pools, r->pool, answer);
-    read_answer(r, &r->exchange->task, answer, latency_us);
+    const pst_task_t *task = &r->exchange->task;
+    if (task->stream && (answer->status == 0 || pst_stream_is(answer)))
+        end_stream(r, answer, latency_us);
+    else
+        read_answer(r, task, answer, latency_us);
+}
+
+static pst_http_call_t *start_call(pst_run_t *r, const pst_http_req_t *req)
+{
+    pst_http_t *http = r->pools->http;
+    const pst_task_t *task = &r->exchange->task;
+    if (!task->stream)
+        return pst_http_start(http, r->pool->target, req, on_answer, r);
+    pst_stream_begin(&r->talk->stream, r->adapter, task);
+    return pst_http_stream(http, r->pool->target, req, on_part, on_answer, r);
 }
 
 /* The tape is the next call's as soon as the request is made. */
@@ -355,7 +520,7 @@ static void call(pst_run_t *r)
     if (e == PST_E_NOMEM)
         refusal = PST_VIEW_LIT("the request is too large for this provider's words");
     if (!e) {
-        r->call = pst_http_start(p->http, r->pool->target, &req, on_answer, r);
+        r->call = start_call(r, &req);
         if (!r->call)
             refusal = PST_VIEW_LIT("the upstream model's name cannot be put into a URL");
     }
@@ -377,6 +542,8 @@ static void start(pst_run_t *r)
     pool->lives++;
     r->since = p->now;
     r->adapter = pool->adapter;
+    if (r->streams)
+        begin_talk(r);
     unsigned url = r->pack->headers.url;
     if (url >= PST_URL_COUNT || !(pst_provider_urls(r->adapter) & 1u << url)) {
         const char *text = pst_url_text(url);
@@ -402,9 +569,36 @@ static void answer_due(pst_pools_t *p)
 {
     pst_heap_node_t *top;
     while ((top = pst_heap_top(&p->timers)) && top->key <= p->now) {
+        pst_run_t *r = PST_CONTAINER(top, pst_run_t, due);
         pst_heap_remove(&p->timers, top);
-        answer_by_itself(PST_CONTAINER(top, pst_run_t, due));
+        if (r->call)
+            end_due_stream(r);
+        else
+            answer_by_itself(r);
     }
+}
+
+/* Going on may bring more at once, and the end of that run. */
+static void pace(pst_pools_t *p)
+{
+    pst_link_t *l = p->paused.next;
+    while (l != &p->paused) {
+        talk_t *t = PST_CONTAINER(l, talk_t, paused);
+        bool full = pst_pieces_full(p->pieces);
+        l = l->next;
+        if (full && !t->stream.over) /* it is not the provider that is silent */
+            pst_heap_remove(&p->timers, &t->run->due);
+        if (!full) {
+            pst_link_remove(&t->paused);
+            pst_heap_set(&p->timers, &t->run->due, pst_ns_add(p->now, patience(t)));
+        }
+        pst_http_pause(p->http, t->run->call, full);
+    }
+}
+
+bool pst_pools_held(const pst_pools_t *p)
+{
+    return !pst_link_empty(&p->paused) && !pst_pieces_full(p->pieces);
 }
 
 void pst_pools_step(pst_pools_t *p, pst_ns_t now)
@@ -413,6 +607,7 @@ void pst_pools_step(pst_pools_t *p, pst_ns_t now)
     if (p->runs > 0)
         p->wall_ms = pst_clock_wall_ms();
     answer_due(p);
+    pace(p);
     unsigned left = STARTS_PER_STEP;
     for (unsigned i = 0; i < p->pools; i++) {
         pool_t *pool = p->pool[i];
@@ -460,7 +655,7 @@ static void enqueue(pool_t *pool, pst_run_t *r)
     pool->queued++;
 }
 
-static void queue_run(pst_pools_t *p, pool_t *pool, pst_pack_t *pack, endpoint_t *e, pst_task_slot_t s)
+static void queue_run(pst_pools_t *p, pool_t *pool, pst_pack_t *pack, endpoint_t *e, pst_task_slot_t s, bool streams)
 {
     if (pst_link_empty(&p->free_runs))
         add_slab(p);
@@ -472,6 +667,7 @@ static void queue_run(pst_pools_t *p, pool_t *pool, pst_pack_t *pack, endpoint_t
     r->endpoint = e;
     r->slot = s.slot;
     r->dispatch = s.dispatch;
+    r->streams = streams;
     e->refs++;
     pst_pack_attach(pack, s.slot, r);
     enqueue(pool, r);
@@ -498,7 +694,7 @@ pst_err_t pst_pools_take(pst_pools_t *p, const pst_task_group_t *g, pst_pack_t *
         } else if (p->runs >= PST_POOLS_RUNS_MAX) {
             return PST_E_FULL;
         } else {
-            queue_run(p, pool, pack, endpoint_of(pool, g), s);
+            queue_run(p, pool, pack, endpoint_of(pool, g), s, g->live & PST_LIVE_STREAM);
         }
     }
     return PST_OK;
@@ -532,6 +728,20 @@ void pst_pools_drain(pst_pools_t *p)
         return_queue(p->pool[i]);
 }
 
+void pst_pools_lost(pst_pools_t *p)
+{
+    for (unsigned i = 0; i < p->pools; i++) {
+        pst_link_t *live = &p->pool[i]->live, *l = live->next;
+        while (l != live) {
+            pst_run_t *r = PST_CONTAINER(l, pst_run_t, link);
+            l = l->next;
+            if (r->talk && r->talk->voice.told)
+                end_lost_stream(r);
+        }
+    }
+    pst_pieces_lost(p->pieces);
+}
+
 static void cut_list(pst_link_t *list, bool live)
 {
     while (!pst_link_empty(list)) {
@@ -557,7 +767,7 @@ static uint32_t list_refs(const pst_link_t *list, pst_task_ref_t *ret, uint32_t 
     uint32_t n = 0;
     for (const pst_link_t *l = list->next; l != list && n < max; l = l->next) {
         const pst_run_t *r = PST_CONTAINER(l, const pst_run_t, link);
-        ret[n++] = (pst_task_ref_t){r->pack->batch, r->pack->segment, r->pack->pack, r->slot, r->dispatch};
+        ret[n++] = ref_of(r);
     }
     return n;
 }
@@ -770,12 +980,16 @@ pst_err_t pst_pools_configure(pst_pools_t *p, const pst_config_t *c, const pst_p
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-pst_pools_t *pst_pools_new(pst_http_t *http, pst_packs_t *packs, pst_outbox_t *outbox, uint64_t seed)
+pst_pools_t *pst_pools_new(pst_http_t *http, pst_packs_t *packs, pst_outbox_t *outbox, pst_pieces_t *pieces,
+                           uint64_t seed)
 {
     pst_pools_t *p = pst_calloc(1, sizeof *p);
     p->http = http;
     p->packs = packs;
     p->outbox = outbox;
+    p->pieces = pieces;
+    pst_buf_init(&p->lines, 0);
+    pst_link_init(&p->paused);
     pst_link_init(&p->free_runs);
     pst_link_init(&p->free_exchanges);
     pst_json_init(&p->tape);
@@ -803,6 +1017,7 @@ void pst_pools_destroy(pst_pools_t **p)
     }
     pst_arena_release(&x->arena);
     pst_json_release(&x->tape);
+    pst_buf_release(&x->lines);
     while (x->slabs) {
         slab_t *s = x->slabs;
         x->slabs = s->next;

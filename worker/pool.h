@@ -11,13 +11,21 @@
  * lower it, so what is too much waits.  Runs come from a slab and what a call needs (arena, JSON tape) is used
  * again, so that an echo run allocates nothing.
  *
- * Borrows http, packs and outbox.  Logs what a configuration leaves out. */
+ * A run whose group asks for a stream is told in pieces while it is made:
+ *
+ *   live --events--> pieces … --end mark--> the provider ends its answer --> outcome DONE
+ *          \--an error, silence, a cut, the session's end--> outcome: FINAL if there was a piece
+ *
+ * While pieces wait for a slow broker the answers they are of are not read.
+ *
+ * Borrows http, packs, outbox and pieces.  Logs what a configuration leaves out. */
 #ifndef PST_POOL_H
 #define PST_POOL_H
 
 #include "http/http.h"
 #include "outbox.h"
 #include "packs.h"
+#include "pieces.h"
 #include "proc/config.h"
 
 /* Runs at a time, over all pools; the other half of a HELLO's list is for outcomes.  No more is offered: to a
@@ -43,7 +51,8 @@ typedef struct pst_pool_stats {
     uint64_t sent_bytes, received_bytes; /* bodies over HTTP */
 } pst_pool_stats_t;
 
-pst_pools_t *pst_pools_new(pst_http_t *http, pst_packs_t *packs, pst_outbox_t *outbox, uint64_t seed);
+pst_pools_t *pst_pools_new(pst_http_t *http, pst_packs_t *packs, pst_outbox_t *outbox, pst_pieces_t *pieces,
+                           uint64_t seed);
 /* Cuts what is live. */
 void pst_pools_destroy(pst_pools_t **p);
 
@@ -59,9 +68,13 @@ uint32_t pst_pools_capacity(const pst_pools_t *p, pst_pool_capacity_t *ret);
 /* The slots of one group.  MALFORMED: a slot the pack does not have.  FULL: more than was offered. */
 PST_MUSTCHECK pst_err_t pst_pools_take(pst_pools_t *p, const pst_task_group_t *g, pst_pack_t *pack);
 void pst_pools_revoke(pst_pools_t *p, const pst_task_ref_t *ref);
+/* The session has ended, and with it whoever took pieces: answers of which some were sent are FINAL. */
+void pst_pools_lost(pst_pools_t *p);
 /* Starts some of what may start and answers what is due. */
 void pst_pools_step(pst_pools_t *p, pst_ns_t now);
 pst_ns_t pst_pools_due(const pst_pools_t *p); /* when pst_pools_step is wanted next; 0: at once */
+/* Answers are not read that may be read again: a step is wanted at once. */
+bool pst_pools_held(const pst_pools_t *p);
 /* No new runs: those queued are RETURNED, those live go on. */
 void pst_pools_drain(pst_pools_t *p);
 /* Cuts the live ones, without outcomes. */

@@ -38,6 +38,9 @@ typedef struct pst_task {
     uint64_t wall_s;                 /* seconds since 1970, for `created` */
     pst_view_t api_version;          /* azure: of a base URL that names one; empty: of one that needs none */
     uint32_t answer_bytes;           /* echo: a text is padded to so many bytes; 0: as it was asked */
+    bool live;                       /* somebody takes the answer while it is made: the body may ask for a stream */
+    bool stream;                     /* build asks for one; only where pst_provider_streams */
+    bool usage_wanted;               /* as the body's stream_options.include_usage */
 } pst_task_t;
 
 typedef struct pst_http_header {
@@ -103,6 +106,32 @@ typedef struct pst_reading {
     unsigned limits_n;
 } pst_reading_t;
 
+typedef struct pst_stream pst_stream_t; /* providers/stream.h */
+
+typedef enum pst_stream_state {
+    PST_STREAM_MORE,
+    PST_STREAM_OVER,   /* the answer is whole */
+    PST_STREAM_FAILED, /* the reading says why */
+} pst_stream_state_t;
+
+/* One event of an answer that is told while it is made. */
+typedef struct pst_stream_event {
+    pst_view_t name;               /* empty: none was said */
+    bool failure;                  /* of AWS's frames: an exception */
+    const pst_json_t *json;        /* its data: any value */
+    const pst_http_answer_t *head; /* status and headers; no body */
+    pst_arena_t *arena;
+    pst_buf_t *out;                /* for the lines that are made of it */
+} pst_stream_event_t;
+
+/* How a provider's answers come while they are made. */
+typedef struct pst_streaming {
+    uint32_t urls; /* bit (1 << pst_url_t) for each API it can do so */
+    bool frames;   /* AWS's encoding; else server-sent events */
+    bool done;     /* the data [DONE] ends it */
+    pst_stream_state_t (*event)(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret);
+} pst_streaming_t;
+
 typedef enum pst_auth {
     PST_AUTH_NONE,
     PST_AUTH_BEARER,   /* Authorization: Bearer KEY */
@@ -143,6 +172,7 @@ typedef struct pst_provider {
     /* Never fails: what cannot be read is a reading too (BAD_ANSWER or the status's own cause).
      * `task` is the one that was built. */
     void (*read)(const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a, pst_reading_t *ret);
+    const pst_streaming_t *streaming; /* NULL: its answers come whole */
 } pst_provider_t;
 
 /* What a provider can serve: its adapter's urls, and responses where that can chat only (providers/responses.h). */
@@ -152,6 +182,9 @@ PST_MUSTCHECK pst_err_t pst_provider_build(const pst_provider_t *p, const pst_ta
                                            pst_view_t *ret_why);
 void pst_provider_read(const pst_provider_t *p, const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a,
                        pst_reading_t *ret);
+
+/* Whether the answer to this task can come while it is made. */
+bool pst_provider_streams(const pst_provider_t *p, const pst_task_t *task);
 
 /* NULL if no adapter has that name. */
 const pst_provider_t *pst_provider_find(pst_view_t name);

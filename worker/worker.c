@@ -30,6 +30,7 @@ struct pst_worker {
     pst_http_t *http;
     pst_packs_t *packs;
     pst_outbox_t *outbox;
+    pst_pieces_t *pieces;
     pst_pools_t *pools;
     pst_session_t *session;
     phase_t phase;
@@ -75,6 +76,7 @@ static void on_up(void *arg)
 static void on_lost(void *arg)
 {
     pst_worker_t *w = arg;
+    pst_pools_lost(w->pools);
     pst_packs_forget(w->packs);
     pst_outbox_rewind(w->outbox);
 }
@@ -115,6 +117,11 @@ static bool next_message(void *arg, pst_arena_t *a, pst_msg_t *ret)
     if (w->offer_changed) {
         ret->type = PST_MSG_CAPACITY;
         ret->u.capacity.pools_n = fill_offer(w, a, &ret->u.capacity.pools);
+        return true;
+    }
+    /* Before the outcomes of the answers they are of. */
+    if (pst_pieces_next(w->pieces, &ret->u.pieces)) {
+        ret->type = PST_MSG_PIECES;
         return true;
     }
     const pst_msg_outcomes_t *outcomes = pst_outbox_next(w->outbox);
@@ -258,7 +265,7 @@ static pst_ns_t turn(void *arg, pst_ns_t now)
     pst_ns_t next = work(w, now);
     watch_packs(w);
     next = pst_ns_min(next, pst_session_write(w->session, now));
-    if (advance(w, now))
+    if (advance(w, now) || pst_pools_held(w->pools))
         return 0;
     return w->phase == WORKING ? next : pst_ns_min(next, w->until);
 }
@@ -295,7 +302,8 @@ pst_err_t pst_worker_new(const pst_worker_args_t *args, pst_worker_t **ret, pst_
     w->http = pst_http_new(w->loop);
     w->packs = pst_packs_new(PACKS_BYTES_MAX, pst_random_u64());
     w->outbox = pst_outbox_new();
-    w->pools = pst_pools_new(w->http, w->packs, w->outbox, pst_random_u64());
+    w->pieces = pst_pieces_new();
+    w->pools = pst_pools_new(w->http, w->packs, w->outbox, w->pieces, pst_random_u64());
     e = pst_pools_configure(w->pools, c, &args->choice, eb);
     if (e)
         return e;
@@ -340,6 +348,7 @@ void pst_worker_destroy(pst_worker_t **w)
     pst_worker_t *x = pst_take(w);
     pst_session_destroy(&x->session);
     pst_pools_destroy(&x->pools);
+    pst_pieces_destroy(&x->pieces);
     pst_outbox_destroy(&x->outbox);
     pst_packs_destroy(&x->packs);
     pst_http_destroy(&x->http);

@@ -414,3 +414,8 @@ const pst_core_counters_t *pst_core_counters(const pst_core_t *c)
 {
     return &c->count;
 }
+
+const pst_core_causes_t *pst_core_causes(const pst_core_t *c)
+{
+    return &c->causes;
+}

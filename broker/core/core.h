@@ -259,7 +259,13 @@ typedef struct pst_core_gauges {
     uint64_t jobs_queued, open_bytes;
 } pst_core_gauges_t;
 
+/* By pst_cause_t: calls that failed, and jobs that ended without an answer. */
+typedef struct pst_core_causes {
+    uint64_t calls[UINT8_MAX + 1], jobs[UINT8_MAX + 1];
+} pst_core_causes_t;
+
 const pst_core_counters_t *pst_core_counters(const pst_core_t *c);
+const pst_core_causes_t *pst_core_causes(const pst_core_t *c);
 void pst_core_gauges(const pst_core_t *c, pst_core_gauges_t *ret);
 typedef struct pst_core_endpoint_state {
     pst_endpoint_name_t name;

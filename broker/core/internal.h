@@ -550,6 +550,7 @@ struct pst_core {
     batch_t **dead;       /* freed at the next step */
     uint32_t dead_n, dead_cap;
     pst_core_counters_t count;
+    pst_core_causes_t causes;
     pst_core_gauges_t gauge;
 };
 

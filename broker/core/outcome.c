@@ -247,8 +247,10 @@ static void count_end(pst_core_t *c, segment_t *s, const pst_result_t *r)
         c->count.jobs_failed++;
         break;
     }
-    if (r->cause)
+    if (r->cause) {
         stats_cause(s, r->cause);
+        c->causes.jobs[r->cause]++;
+    }
     s->stats.input_tokens += r->input_tokens;
     s->stats.cached_tokens += r->cached_tokens;
     s->stats.output_tokens += r->output_tokens;
@@ -731,6 +733,12 @@ static void note_limits(pst_core_t *c, const pst_outcome_group_t *g)
     }
 }
 
+static void count_cause(pst_core_t *c, const pst_outcome_t *o)
+{
+    if (o->cause != PST_CAUSE_NONE && o->verdict != PST_VERDICT_RETURNED)
+        c->causes.calls[o->cause]++;
+}
+
 void outcome_on_message(pst_core_t *c, const pst_event_t *ev)
 {
     worker_t *w = worker_find(c, ev->u.outcomes.worker);
@@ -744,6 +752,7 @@ void outcome_on_message(pst_core_t *c, const pst_event_t *ev)
         n.segment = batch_segment(n.batch, g->segment);
         for (uint32_t k = 0; k < g->outcomes_n; k++) {
             c->count.outcomes++;
+            count_cause(c, &g->outcomes[k]);
             if (locate(c, g, &g->outcomes[k], &n))
                 on_outcome(c, &n, w);
         }

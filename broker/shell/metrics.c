@@ -10,6 +10,7 @@
 #include "front.h"
 #include "live.h"
 #include "proc/log.h"
+#include "proc/prom.h"
 #include "query.h"
 
 #define CONNECTIONS_MAX 64
@@ -24,17 +25,23 @@ struct pst_metrics {
 
 /* ---- the text ---------------------------------------------------------------------------------------------------- */
 
+static void one(pst_buf_t *out, const char *name, const char *end, const char *type, const char *help, uint64_t value)
+{
+    char whole[96];
+    snprintf(whole, sizeof whole, "penstock_broker_%s%s", name, end);
+    pst_prom_head(out, whole, type, help);
+    pst_prom_name(out, whole);
+    pst_prom_uint(out, value);
+}
+
 static void counter(pst_buf_t *out, const char *name, const char *help, uint64_t value)
 {
-    pst_buf_printf(out, "# HELP penstock_broker_%s_total %s\n# TYPE penstock_broker_%s_total counter\n", name, help,
-                   name);
-    pst_buf_printf(out, "penstock_broker_%s_total %llu\n", name, (unsigned long long)value);
+    one(out, name, "_total", "counter", help, value);
 }
 
 static void gauge(pst_buf_t *out, const char *name, const char *help, uint64_t value)
 {
-    pst_buf_printf(out, "# HELP penstock_broker_%s %s\n# TYPE penstock_broker_%s gauge\n", name, help, name);
-    pst_buf_printf(out, "penstock_broker_%s %llu\n", name, (unsigned long long)value);
+    one(out, name, "", "gauge", help, value);
 }
 
 static void core_counters(const pst_broker_t *b, pst_buf_t *out)
@@ -59,25 +66,32 @@ static void core_gauges(const pst_broker_t *b, pst_buf_t *out)
     gauge(out, "workers", "workers with a session", g.workers);
 }
 
-/* A label's value: names come from the configuration, but not necessarily a tame one. */
-static void label(pst_buf_t *out, const char *name, pst_view_t v)
+static void cause_lines(pst_buf_t *out, const char *name, const char *help, const uint64_t by_cause[UINT8_MAX + 1])
 {
-    pst_buf_printf(out, "%s=\"", name);
-    for (size_t i = 0; i < v.n; i++) {
-        if (v.p[i] == '"' || v.p[i] == '\\')
-            pst_buf_putc(out, '\\');
-        pst_buf_putc(out, v.p[i] == '\n' ? ' ' : v.p[i]);
+    pst_prom_head(out, name, "counter", help);
+    for (unsigned i = PST_CAUSE_NONE + 1; i <= UINT8_MAX; i++) {
+        const char *cause = pst_cause_text(i);
+        if (!cause)
+            continue;
+        pst_prom_name(out, name);
+        pst_prom_label(out, "cause", pst_view_str(cause));
+        pst_prom_uint(out, by_cause[i]);
     }
-    pst_buf_putc(out, '"');
 }
 
-static void endpoint_line(pst_buf_t *out, const char *what, const pst_core_endpoint_state_t *e, double value)
+static void causes(const pst_broker_t *b, pst_buf_t *out)
 {
-    pst_buf_printf(out, "penstock_broker_endpoint_%s{", what);
-    label(out, "provider", e->name.provider);
-    pst_buf_putc(out, ',');
-    label(out, "model", e->name.model);
-    pst_buf_printf(out, "} %.6g\n", value);
+    const pst_core_causes_t *c = pst_core_causes(b->core);
+    cause_lines(out, "penstock_broker_call_errors_total", "calls that failed, by what the worker said of them", c->calls);
+    cause_lines(out, "penstock_broker_job_errors_total", "jobs ended without an answer, by why", c->jobs);
+}
+
+static void endpoint_line(pst_buf_t *out, const char *name, const pst_core_endpoint_state_t *e, double value)
+{
+    pst_prom_name(out, name);
+    pst_prom_label(out, "provider", e->name.provider);
+    pst_prom_label(out, "model", e->name.model);
+    pst_prom_num(out, value);
 }
 
 typedef double figure_fn(const pst_core_endpoint_state_t *e);
@@ -94,46 +108,52 @@ static const struct {
     figure_fn *of;
     bool measured; /* only of endpoints with calls enough */
 } figures[] = {
-    {"in_flight", "calls in flight", in_flight, false},
-    {"parked", "1 while it rests: key, credit, quota or outage", parked, false},
-    {"uptime_tier", "0: normal, 1: 80 to 94 % of calls work, 2: fewer", uptime_tier, false},
-    {"input_ratio", "input tokens used over input tokens estimated", input_ratio, false},
-    {"latency_seconds", "median of a whole call, of the last five minutes", latency, true},
-    {"tokens_per_second", "median of output tokens over the whole call", throughput, true},
+    {"penstock_broker_endpoint_in_flight", "calls in flight", in_flight, false},
+    {"penstock_broker_endpoint_parked", "1 while it rests: key, credit, quota or outage", parked, false},
+    {"penstock_broker_endpoint_uptime_tier", "0: normal, 1: 80 to 94 % of calls work, 2: fewer", uptime_tier, false},
+    {"penstock_broker_endpoint_input_ratio", "input tokens used over input tokens estimated", input_ratio, false},
+    {"penstock_broker_endpoint_latency_seconds", "median of a whole call, of the last five minutes", latency, true},
+    {"penstock_broker_endpoint_tokens_per_second", "median of output tokens over the whole call", throughput, true},
 };
 
 static void endpoints(const pst_broker_t *b, pst_buf_t *out)
 {
     for (size_t k = 0; k < PST_COUNT(figures); k++) {
         pst_core_endpoint_state_t e;
-        pst_buf_printf(out, "# HELP penstock_broker_endpoint_%s %s\n# TYPE penstock_broker_endpoint_%s gauge\n",
-                       figures[k].name, figures[k].help, figures[k].name);
+        pst_prom_head(out, figures[k].name, "gauge", figures[k].help);
         for (uint32_t i = 0; pst_core_endpoint_at(b->core, i, &e); i++)
             if (e.measured || !figures[k].measured)
                 endpoint_line(out, figures[k].name, &e, figures[k].of(&e));
     }
 }
 
+static void link_line(pst_buf_t *out, const char *name, const char *link, uint64_t value)
+{
+    pst_prom_name(out, name);
+    pst_prom_label(out, "link", pst_view_str(link));
+    pst_prom_uint(out, value);
+}
+
 static void link_lines(pst_buf_t *out, const char *name, const char *type, const char *help, uint64_t clients,
                        uint64_t workers)
 {
-    pst_buf_printf(out, "# HELP penstock_broker_%s %s\n# TYPE penstock_broker_%s %s\n", name, help, name, type);
-    pst_buf_printf(out, "penstock_broker_%s{link=\"clients\"} %llu\n", name, (unsigned long long)clients);
-    pst_buf_printf(out, "penstock_broker_%s{link=\"workers\"} %llu\n", name, (unsigned long long)workers);
+    pst_prom_head(out, name, type, help);
+    link_line(out, name, "clients", clients);
+    link_line(out, name, "workers", workers);
 }
 
 static void links(const pst_broker_t *b, pst_buf_t *out)
 {
     const pst_sessions_stats_t *c = pst_sessions_stats(pst_front_sessions(b->front));
     const pst_sessions_stats_t *w = pst_sessions_stats(pst_back_sessions(b->back));
-    link_lines(out, "sessions", "gauge", "sessions", c->sessions, w->sessions);
-    link_lines(out, "sessions_begun_total", "counter", "sessions begun", c->begun, w->begun);
-    link_lines(out, "sessions_lost_total", "counter", "sessions ended by silence or for not reading", c->lost, w->lost);
-    link_lines(out, "refused_total", "counter", "REFUSED sent", c->refused, w->refused);
-    link_lines(out, "messages_in_total", "counter", "messages received", c->messages_in, w->messages_in);
-    link_lines(out, "messages_out_total", "counter", "messages sent", c->messages_out, w->messages_out);
-    link_lines(out, "bytes_in_total", "counter", "bytes received", c->bytes_in, w->bytes_in);
-    link_lines(out, "bytes_out_total", "counter", "bytes sent", c->bytes_out, w->bytes_out);
+    link_lines(out, "penstock_broker_sessions", "gauge", "sessions", c->sessions, w->sessions);
+    link_lines(out, "penstock_broker_sessions_begun_total", "counter", "sessions begun", c->begun, w->begun);
+    link_lines(out, "penstock_broker_sessions_lost_total", "counter", "sessions ended by silence or for not reading", c->lost, w->lost);
+    link_lines(out, "penstock_broker_refused_total", "counter", "REFUSED sent", c->refused, w->refused);
+    link_lines(out, "penstock_broker_messages_in_total", "counter", "messages received", c->messages_in, w->messages_in);
+    link_lines(out, "penstock_broker_messages_out_total", "counter", "messages sent", c->messages_out, w->messages_out);
+    link_lines(out, "penstock_broker_bytes_in_total", "counter", "bytes received", c->bytes_in, w->bytes_in);
+    link_lines(out, "penstock_broker_bytes_out_total", "counter", "bytes sent", c->bytes_out, w->bytes_out);
 }
 
 static void store(const pst_broker_t *b, pst_buf_t *out)
@@ -154,6 +174,7 @@ void pst_metrics_write(const pst_broker_t *b, pst_buf_t *out)
 {
     core_counters(b, out);
     core_gauges(b, out);
+    causes(b, out);
     endpoints(b, out);
     links(b, out);
     store(b, out);
@@ -192,7 +213,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
         status = MHD_HTTP_METHOD_NOT_ALLOWED;
         pst_buf_puts(&body, "only GET\n");
     } else if (strcmp(url, "/metrics") == 0) {
-        type = "text/plain; version=0.0.4; charset=utf-8";
+        type = PST_PROM_TYPE;
         pst_metrics_write(m->b, &body);
     } else if (strcmp(url, "/healthz") == 0) {
         status = m->b->store_up ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;

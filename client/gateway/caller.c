@@ -27,6 +27,28 @@ static const char *secret_of(const pst_req_t *r)
     return text ? text : pst_req_cookie(r, PST_KEY_COOKIE);
 }
 
+bool pst_caller_needs_key(const pst_req_t *r)
+{
+    const pst_gateway_t *g = pst_gw(r);
+    return pst_keys_needed(g->keys) || !g->loopback;
+}
+
+pst_err_t pst_caller_find(const pst_req_t *r, const char *secret, const pst_key_t **ret)
+{
+    pst_gateway_t *g = pst_gw(r);
+    secret = secret ? secret : secret_of(r);
+    return secret ? pst_keys_find(g->keys, pst_view_str(secret), now_of(g), ret) : PST_E_NOT_FOUND;
+}
+
+bool pst_caller_stands(const pst_req_t *r)
+{
+    pst_gateway_t *g = pst_gw(r);
+    const pst_key_t *key = NULL;
+    pst_err_t e = pst_caller_needs_key(r) ? pst_caller_find(r, NULL, &key) : PST_OK;
+    pst_keys_drop(g->keys, &key);
+    return !e || e == PST_E_LOADING;
+}
+
 static void refuse(pst_req_t *r, pst_err_t e)
 {
     if (e == PST_E_LOADING) {
@@ -41,7 +63,7 @@ static void refuse(pst_req_t *r, pst_err_t e)
 bool pst_caller_allow(pst_req_t *r)
 {
     pst_gateway_t *g = pst_gw(r);
-    if (!pst_keys_needed(g->keys) && g->loopback)
+    if (!pst_caller_needs_key(r))
         return true;
     const char *secret = secret_of(r);
     if (!secret && !pst_keys_loaded(g->keys)) { /* perhaps none is needed */

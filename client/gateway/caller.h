@@ -13,6 +13,13 @@ bool pst_caller_allow(pst_req_t *r);
 /* At its end: what was admitted is released, the key let go. */
 void pst_caller_done(pst_req_t *r);
 
+/* Whether nobody passes without a key. */
+bool pst_caller_needs_key(const pst_req_t *r);
+/* The key of that text, or (NULL) of the request: as pst_keys_find, to be dropped.  PST_E_NOT_FOUND too if it brings none. */
+PST_MUSTCHECK pst_err_t pst_caller_find(const pst_req_t *r, const char *secret, const pst_key_t **ret);
+/* Whether a request that was allowed once would be now: for those that last. */
+bool pst_caller_stands(const pst_req_t *r);
+
 /* NULL: nobody in particular, who may everything. */
 const pst_key_t *pst_caller_key(const pst_req_t *r);
 /* Whose objects it sees: "" for keys without a tenant, and where no key is asked for. */

@@ -394,6 +394,10 @@ static bool read_query(pst_req_t *r, list_t *l)
     }
     l->limit = (uint32_t)n;
     l->ascending = order && strcmp(order, "asc") == 0;
+    if (order && !l->ascending && strcmp(order, "desc") != 0) {
+        pst_reply_error(r, 400, "invalid_value", "order", "Invalid value: '%.100s'. Supported values are: 'asc' and 'desc'.", order);
+        return false;
+    }
     snprintf(l->after, sizeof l->after, "%s", after ? after : "");
     return true;
 }

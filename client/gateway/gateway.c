@@ -5,7 +5,9 @@
 #include "gateway/batches.h"
 #include "gateway/import.h"
 #include "gateway/live.h"
+#include "gateway/meter.h"
 #include "gateway/parts.h"
+#include "gateway/ui.h"
 #include "gateway/watch.h"
 #include "proc/clock.h"
 #include "proc/config_value.h"
@@ -13,6 +15,7 @@
 
 #define CONNECTIONS_MAX 20000u
 #define JSON_BODY_MAX (1u << 20)
+#define KEY_BODY_MAX 4096u
 
 /* Ids. */
 
@@ -27,13 +30,14 @@ pst_id_t pst_gw_new_id(void)
 
 static void fail(pst_req_t *r, unsigned status, const char *message)
 {
+    if (!r->handler)
+        pst_meter_stray(pst_gw(r)->meter, status);
     pst_reply_error(r, status, NULL, NULL, "%s", message);
 }
 
 static void done(pst_req_t *r, unsigned status, pst_ns_t took)
 {
-    (void)status;
-    (void)took;
+    pst_meter_request(pst_gw(r)->meter, r->handler, status, took);
     pst_caller_done(r);
 }
 
@@ -68,6 +72,17 @@ static void readyz(pst_req_t *r)
 static const pst_handler_t handlers[] = {
     {.method = "GET", .path = "/healthz", .open = true, .end = healthz},
     {.method = "GET", .path = "/readyz", .open = true, .end = readyz},
+    {.method = "GET", .path = "/metrics", .open = true, .end = pst_metrics_get},
+    {.method = "GET", .path = "/", .open = true, .end = pst_ui_file},
+    {.method = "GET", .path = "/ui/{file}", .open = true, .end = pst_ui_file},
+    {.method = "GET", .path = "/ui/api/session", .open = true, .end = pst_ui_session_show},
+    {.method = "POST", .path = "/ui/api/session", .open = true, .body_max = KEY_BODY_MAX, .end = pst_ui_session_begin},
+    {.method = "DELETE", .path = "/ui/api/session", .open = true, .end = pst_ui_session_end},
+    GET("/ui/api/cluster", pst_ui_cluster),
+    GET("/ui/api/history", pst_ui_history),
+    GET("/ui/api/events", pst_ui_events),
+    GET("/ui/api/batches/{id}/receipt", pst_ui_receipt),
+    GET("/ui/api/batches/{id}/failed", pst_ui_failed),
     POST("/v1/chat/completions", PST_LINE_BYTES_MAX, pst_live_chat),
     POST("/v1/completions", PST_LINE_BYTES_MAX, pst_live_completions),
     POST("/v1/embeddings", PST_LINE_BYTES_MAX, pst_live_embeddings),
@@ -107,7 +122,7 @@ static pst_err_t read_keys(pst_gateway_t *g, pst_errbuf_t *eb)
     return PST_OK;
 }
 
-/* The hooks of a turn: web, which asks; remote, which sends, and takes answers; those that have work of their own; and this. */
+/* The hooks of a turn: web and ui, which ask; remote, which sends, and takes answers; those that have work of their own; and this. */
 static pst_ns_t end_turn(void *arg, pst_ns_t now)
 {
     (void)now;
@@ -139,7 +154,8 @@ static pst_err_t begin(pst_gateway_t *g, pst_errbuf_t *eb)
 {
     const pst_gateway_opts_t *o = &g->opts;
     g->keys = pst_keys_new(pst_random_u64());
-    pst_err_t e = g->keys ? read_keys(g, eb) : pst_errf(eb, PST_E_NOMEM, "out of memory");
+    g->meter = pst_meter_new(handlers, PST_COUNT(handlers));
+    pst_err_t e = g->keys && g->meter ? read_keys(g, eb) : pst_errf(eb, PST_E_NOMEM, "out of memory");
     if (e)
         return e;
     pst_web_opts_t w = {.listen = o->listen, .connections_max = CONNECTIONS_MAX, .handlers = handlers,
@@ -147,6 +163,9 @@ static pst_err_t begin(pst_gateway_t *g, pst_errbuf_t *eb)
                         .done = done, .app = g};
     if ((e = pst_web_new(g->loop, &w, &g->web, eb)))
         return e;
+    g->ui = pst_ui_new(g);
+    if (!g->ui)
+        return pst_errf(eb, PST_E_NOMEM, "out of memory");
     g->remote = pst_remote_new(g->loop, o->broker, eb);
     if (!g->remote)
         return PST_E_INVALID;
@@ -198,6 +217,7 @@ void pst_gateway_config(pst_gateway_t *g, const pst_config_t *config)
 bool pst_gateway_drain(pst_gateway_t *g)
 {
     pst_web_quiesce(g->web);
+    pst_ui_quiesce(g->ui);
     return pst_web_requests(g->web) == 0;
 }
 
@@ -209,12 +229,14 @@ void pst_gateway_destroy(pst_gateway_t **pg)
         return;
     pst_importer_destroy(&g->importer);
     pst_web_destroy(&g->web);
+    pst_ui_destroy(&g->ui);
     pst_remote_destroy(&g->remote);
     pst_db_destroy(&g->db);
     pst_watch_destroy(&g->watch);
     pst_webhooks_destroy(&g->hooks);
     pst_keys_redis_destroy(&g->keys_redis);
     pst_keys_destroy(&g->keys);
+    pst_meter_destroy(&g->meter);
     pst_line_reader_release(&g->reader);
     free(g);
 }

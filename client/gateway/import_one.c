@@ -151,9 +151,16 @@ static void put_error(pst_buf_t *b, const char *code, const char *message, const
     pst_buf_putc(b, '}');
 }
 
+/* Its message names it; the rest is about custom_ids that are none. */
+static const char *missing_of(const pst_bad_line_t *bad)
+{
+    return strstr(bad->message, "'body.model'") ? "body.model" : strstr(bad->message, "'body'") ? "body" : "custom_id";
+}
+
 static const char *param_of(const pst_bad_line_t *bad)
 {
     switch ((unsigned)bad->code) {
+    case PST_CAUSE_LINE_MISSING: return missing_of(bad);
     case PST_CAUSE_LINE_DUPLICATE: return "custom_id";
     case PST_CAUSE_LINE_URL: return "url";
     case PST_CAUSE_LINE_METHOD: return "method";

@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "gateway/embeddings.h"
+#include "gateway/meter.h"
 #include "lib/line.h"
 #include "lib/reader.h"
 #include "lib/text.h"
@@ -16,6 +18,7 @@ struct pst_live {
     pst_ask_t *ask;
     pst_url_t url;
     bool stream;             /* asked for */
+    bool packs;              /* vectors are wanted in base64 */
     bool streaming;          /* the first piece came: the answer has begun */
     bool ended;
     const pst_live_turn_t *turn;
@@ -27,8 +30,12 @@ struct pst_live {
 static void live_gone(pst_req_t *r)
 {
     pst_live_t *l = r->state;
-    if (l->ask)
+    if (l->ask) {
         pst_remote_forget(l->g->remote, &l->ask);
+        pst_meter_call_left(l->g->meter);
+    }
+    if (l->streaming)
+        pst_meter_stream(l->g->meter, -1);
     if (l->turn_state)
         l->turn->state_free(l->turn_state);
     pst_buf_release(&l->events);
@@ -80,6 +87,7 @@ static void begin_stream(pst_live_t *l)
     if (l->streaming)
         return;
     l->streaming = true;
+    pst_meter_stream(l->g->meter, 1);
     pst_req_answer_header(l->r, "cache-control", "no-cache");
     pst_req_answer_header(l->r, "x-accel-buffering", "no");
     pst_req_stream(l->r, 200, "text/event-stream; charset=utf-8", UINT64_MAX, pull_events);
@@ -99,6 +107,7 @@ static void on_piece(void *arg, uint32_t number, pst_view_t bytes)
     }
     if (l->events.n - l->at > EVENTS_BYTES_MAX || l->events.failed) {
         pst_remote_forget(l->g->remote, &l->ask); /* who does not read has gone */
+        pst_meter_call_left(l->g->meter);
         l->ended = true;
     }
     pst_req_wake(l->r);
@@ -132,7 +141,7 @@ static void reply_body(pst_live_t *l, unsigned status, pst_view_t body)
     pst_buf_init(&b, 0);
     if (l->turn && l->turn->whole)
         l->turn->whole(l->r, status, body, &b);
-    else
+    else if (!l->packs || pst_embeddings_pack(body, &b))
         pst_buf_putv(&b, body);
     pst_reply_json_status(l->r, status, &b);
 }
@@ -147,7 +156,7 @@ static unsigned status_of(const pst_result_t *r)
         {PST_CAUSE_RATE_LIMIT, 429},      {PST_CAUSE_QUOTA, 429},            {PST_CAUSE_INVALID_REQUEST, 400},
         {PST_CAUSE_CONTEXT_LENGTH, 400},  {PST_CAUSE_CONTENT_POLICY, 400},   {PST_CAUSE_PAYLOAD_TOO_LARGE, 413},
         {PST_CAUSE_BUDGET_EXCEEDED, 402}, {PST_CAUSE_PAYMENT_REQUIRED, 402}, {PST_CAUSE_TIMEOUT, 504},
-        {PST_CAUSE_BATCH_EXPIRED, 504},   {PST_CAUSE_NO_ENDPOINT, 503},      {PST_CAUSE_UNAVAILABLE, 503},
+        {PST_CAUSE_BATCH_EXPIRED, 504},   {PST_CAUSE_NO_ENDPOINT, 404},      {PST_CAUSE_UNAVAILABLE, 503},
         {PST_CAUSE_OVERLOADED, 503},
     };
     for (size_t i = 0; i < PST_COUNT(known); i++) {
@@ -208,6 +217,7 @@ static void reply_failed(pst_live_t *l, const pst_result_t *result, pst_view_t b
 static pst_err_t on_result(void *arg, const pst_result_pack_t *pack, const pst_result_t *result, pst_view_t body)
 {
     pst_live_t *l = arg;
+    pst_meter_call(l->g->meter, result);
     pst_caller_took(l->r, (uint64_t)result->input_tokens + result->output_tokens, result->cost_nano);
     if (!l->streaming)
         put_account(l->r, pack, result);
@@ -230,6 +240,7 @@ static void on_answer(void *arg, pst_err_t err, const pst_msg_t *m, pst_view_t w
         err = PST_E_MALFORMED;
     if (!err)
         return;
+    pst_meter_call(l->g->meter, NULL);
     if (l->streaming) {
         pst_buf_t b;
         pst_buf_init(&b, 0);
@@ -312,6 +323,8 @@ void pst_live_begin(pst_req_t *r, pst_url_t url, pst_view_t body, const pst_live
         return;
     }
     l->stream = job.stream;
+    uint32_t format = pst_json_get(&g->reader.json, 0, "encoding_format");
+    l->packs = url == PST_URL_EMBEDDINGS && pst_view_eqs(pst_json_raw(&g->reader.json, format), "\"base64\"");
     if (pst_caller_admit(r, (uint64_t)job.input_tokens + job.output_tokens))
         call(l, &job);
 }

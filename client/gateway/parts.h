@@ -10,6 +10,8 @@
 #include "penstock/penstock.h"
 
 typedef struct pst_importer pst_importer_t;
+typedef struct pst_meter pst_meter_t;
+typedef struct pst_ui pst_ui_t;
 typedef struct pst_watch pst_watch_t;
 typedef struct pst_webhooks pst_webhooks_t;
 
@@ -24,6 +26,8 @@ struct pst_gateway {
     pst_keys_redis_t *keys_redis;
     pst_webhooks_t *hooks;
     pst_watch_t *watch;
+    pst_meter_t *meter;
+    pst_ui_t *ui;
     bool loopback;               /* nobody from elsewhere can ask: keys are needed only where there are some */
     uint64_t started_s;          /* wall clock */
     pst_line_reader_t reader;    /* of the bodies of calls */
@@ -61,6 +65,9 @@ void pst_batches_create(pst_req_t *r);
 void pst_batches_get(pst_req_t *r);
 void pst_batches_list(pst_req_t *r);
 void pst_batches_cancel(pst_req_t *r);
+
+/* metrics.c */
+void pst_metrics_get(pst_req_t *r);
 
 /* outputs.c: files that are a batch's results. */
 void pst_outputs_get(pst_req_t *r, const pst_id_t *batch, bool errors);

@@ -23,6 +23,7 @@
 #define PULL_BYTES (64u << 10)
 #define FORM_BYTES (64u << 10)
 #define SWEEP_EVERY PST_SEC
+#define DROPPED_BYTES_MAX ((uint64_t)64 << 20) /* of a body whose answer was there before it */
 
 /* One connection. */
 typedef struct conn {
@@ -44,8 +45,8 @@ typedef struct web_req {
     bool suspended, paused;
     bool answered;       /* there is an answer */
     bool queued;         /* and libmicrohttpd has it */
-    bool cut;            /* the client has gone while it was suspended */
-    bool dropping;       /* no more of the body is wanted */
+    bool cut;            /* the client has gone while it was suspended, or sends too much */
+    bool dropping;       /* it was answered before its body came */
     uint64_t body_bytes;
     size_t gathered;     /* counted in web.bodies_bytes */
     struct MHD_Response *response;
@@ -68,6 +69,7 @@ struct pst_web {
     pst_link_t idle, requests;
     uint32_t connections, requests_n;
     size_t bodies_bytes;
+    uint64_t body_bytes; /* of all requests, since it began */
     pst_ns_t sweep_at;
     unsigned port;
 };
@@ -196,6 +198,15 @@ void pst_req_wake(pst_req_t *r)
         resume(q);
 }
 
+void pst_req_cut(pst_req_t *r)
+{
+    web_req_t *q = of(r);
+    q->cut = true;
+    if (q->conn)
+        shutdown(q->conn->fd, SHUT_RDWR);
+    resume(q);
+}
+
 /* Requests. */
 
 const char *pst_req_method(const pst_req_t *r) { return of(r)->method; }
@@ -214,6 +225,23 @@ const char *pst_req_cookie(const pst_req_t *r, const char *name)
 const char *pst_req_query(const pst_req_t *r, const char *name)
 {
     return MHD_lookup_connection_value(of(r)->mhd, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static bool is_loopback(const struct sockaddr *a)
+{
+    if (a->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
+    if (a->sa_family != AF_INET6)
+        return false;
+    const struct in6_addr *x = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(x) || (IN6_IS_ADDR_V4MAPPED(x) && x->s6_addr[12] == 127);
+}
+
+bool pst_req_is_local(const pst_req_t *r)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(of(r)->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    bool proxied = pst_req_header(r, "x-forwarded-for") || pst_req_header(r, "forwarded") || pst_req_header(r, "via");
+    return info && !proxied && is_loopback(info->client_addr);
 }
 
 uint64_t pst_req_length(const pst_req_t *r)
@@ -388,9 +416,23 @@ static void gather(web_req_t *q, pst_view_t bytes)
         fail(q, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
 }
 
+/* A client that is still sending when its connection is closed loses the answer: an early one waits until the body was read, and
+ * thrown away.  Who asks before it sends (Expect) is answered at once, and who has too much is cut. */
+static bool has_body_to_drop(const web_req_t *q)
+{
+    uint64_t length = pst_req_length(&q->r);
+    if (pst_req_header(&q->r, MHD_HTTP_HEADER_EXPECT))
+        return false;
+    if (length == UINT64_MAX)
+        return pst_req_header(&q->r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    return length > 0 && length <= DROPPED_BYTES_MAX;
+}
+
 static void take_body(web_req_t *q, pst_view_t bytes)
 {
     q->body_bytes += bytes.n;
+    q->cut |= q->dropping && q->body_bytes > DROPPED_BYTES_MAX;
+    q->web->body_bytes += bytes.n;
     if (q->answered)
         return;
     if (q->r.handler->body_max == PST_BODY_STREAMED)
@@ -420,7 +462,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
             return MHD_NO;
         *state = q;
         begin_request(q);
-        return q->answered ? queue_answer(q) : MHD_YES;
+        q->dropping = q->answered && has_body_to_drop(q);
+        return q->answered && !q->dropping ? queue_answer(q) : MHD_YES;
     }
     if (q->cut)
         return MHD_NO;
@@ -518,7 +561,7 @@ static bool has_hung_up(const web_req_t *q)
 static bool is_too_slow(const web_req_t *q, pst_ns_t now)
 {
     pst_ns_t took = pst_ns_since(now, q->r.began);
-    return !q->ended && !q->paused && !q->answered && took > BODY_GRACE &&
+    return !q->ended && !q->paused && !q->queued && took > BODY_GRACE &&
            q->body_bytes < took / PST_SEC * BODY_BYTES_PER_S;
 }
 
@@ -701,6 +744,7 @@ void pst_web_destroy(pst_web_t **pw)
 bool pst_web_is_due(const pst_web_t *w) { return w->run; }
 uint32_t pst_web_connections(const pst_web_t *w) { return w->connections; }
 uint32_t pst_web_requests(const pst_web_t *w) { return w->requests_n; }
+uint64_t pst_web_body_bytes(const pst_web_t *w) { return w->body_bytes; }
 unsigned pst_web_port(const pst_web_t *w) { return w->port; }
 
 /* Forms. */

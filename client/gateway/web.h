@@ -77,6 +77,7 @@ void pst_web_quiesce(pst_web_t *w);
 bool pst_web_is_due(const pst_web_t *w);
 uint32_t pst_web_connections(const pst_web_t *w);
 uint32_t pst_web_requests(const pst_web_t *w);  /* under way */
+uint64_t pst_web_body_bytes(const pst_web_t *w); /* that came in bodies, since it began */
 unsigned pst_web_port(const pst_web_t *w);
 
 /* ---- reading a request --------------------------------------------------------------------------------------- */
@@ -87,6 +88,8 @@ const char *pst_req_path(const pst_req_t *r);
 const char *pst_req_header(const pst_req_t *r, const char *name);
 const char *pst_req_cookie(const pst_req_t *r, const char *name);
 const char *pst_req_query(const pst_req_t *r, const char *name);
+/* Whether it comes from this machine, and not through a proxy on it. */
+bool pst_req_is_local(const pst_req_t *r);
 /* What the handler keeps of the request, and who lets it go. */
 static inline void pst_req_state(pst_req_t *r, void *state, void (*gone)(pst_req_t *r))
 {
@@ -123,5 +126,7 @@ typedef ptrdiff_t pst_pull_fn(pst_req_t *r, char *to, size_t room); /* bytes put
 /* length: of all of it; UINT64_MAX: not known. */
 void pst_req_stream(pst_req_t *r, unsigned status, const char *type, uint64_t length, pst_pull_fn *pull);
 void pst_req_wake(pst_req_t *r);
+/* An answer in parts that is not wanted to its end: the connection is cut, however little its client reads. */
+void pst_req_cut(pst_req_t *r);
 
 #endif

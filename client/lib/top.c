@@ -1,4 +1,6 @@
 /* top.c - the cluster at one moment: asked for, and written as JSON. */
+#include "lib/top.h"
+
 #include "base/json.h"
 #include "lib/client.h"
 #include "lib/text.h"
@@ -96,8 +98,7 @@ static bool copy_lists(pst_arena_t *a, const pst_cluster_t *c, pst_top_t *t)
     return ok;
 }
 
-/* A copy with memory of its own. */
-static pst_err_t copy_cluster(const pst_cluster_t *c, pst_top_t *ret)
+pst_err_t pst_top_copy(const pst_cluster_t *c, pst_top_t *ret)
 {
     pst_arena_t *a = malloc(sizeof *a);
     if (!a)
@@ -140,7 +141,7 @@ pst_err_t pst_top_get(pst_client_t *c, pst_top_t *ret)
     if (e)
         return e;
     const pst_msg_t *in = pst_reply_msg(r);
-    e = in->type == PST_MSG_CLUSTER ? copy_cluster(&in->u.cluster.cluster, ret) : pst_client_no_answer(c);
+    e = in->type == PST_MSG_CLUSTER ? pst_top_copy(&in->u.cluster.cluster, ret) : pst_client_no_answer(c);
     pst_reply_destroy(&r);
     return e;
 }
@@ -203,31 +204,36 @@ static void put_endpoint(pst_buf_t *b, const pst_top_endpoint_t *e)
     pst_buf_putc(b, '}');
 }
 
+void pst_top_put_json(pst_buf_t *b, const pst_top_t *t)
+{
+    pst_buf_putc(b, '{');
+    pst_member_uint(b, "wall_ms", t->wall_ms);
+    pst_member_uint(b, "uptime_ms", t->uptime_ms);
+    pst_member_uint(b, "workers", t->workers);
+    pst_member_uint(b, "batches", t->batches);
+    pst_member_uint(b, "jobs_queued", t->jobs_queued);
+    pst_member_uint(b, "jobs_running", t->jobs_running);
+    pst_member_uint(b, "jobs_waiting", t->jobs_waiting);
+    pst_member_uint(b, "accepted", t->accepted);
+    pst_member_uint(b, "completed", t->completed);
+    pst_member_uint(b, "failed", t->failed);
+    pst_member_usd(b, "cost_usd", t->cost_usd);
+    pst_json_put_key(b, "providers");
+    pst_buf_putc(b, '[');
+    for (size_t i = 0; i < t->providers_n; i++)
+        put_provider(b, &t->providers[i]);
+    pst_buf_putc(b, ']');
+    pst_json_put_key(b, "endpoints");
+    pst_buf_putc(b, '[');
+    for (size_t i = 0; i < t->endpoints_n; i++)
+        put_endpoint(b, &t->endpoints[i]);
+    pst_buf_puts(b, "]}");
+}
+
 pst_err_t pst_top_json(const pst_top_t *t, char **ret)
 {
     pst_buf_t b;
     pst_buf_init(&b, 0);
-    pst_buf_putc(&b, '{');
-    pst_member_uint(&b, "wall_ms", t->wall_ms);
-    pst_member_uint(&b, "uptime_ms", t->uptime_ms);
-    pst_member_uint(&b, "workers", t->workers);
-    pst_member_uint(&b, "batches", t->batches);
-    pst_member_uint(&b, "jobs_queued", t->jobs_queued);
-    pst_member_uint(&b, "jobs_running", t->jobs_running);
-    pst_member_uint(&b, "jobs_waiting", t->jobs_waiting);
-    pst_member_uint(&b, "accepted", t->accepted);
-    pst_member_uint(&b, "completed", t->completed);
-    pst_member_uint(&b, "failed", t->failed);
-    pst_member_usd(&b, "cost_usd", t->cost_usd);
-    pst_json_put_key(&b, "providers");
-    pst_buf_putc(&b, '[');
-    for (size_t i = 0; i < t->providers_n; i++)
-        put_provider(&b, &t->providers[i]);
-    pst_buf_putc(&b, ']');
-    pst_json_put_key(&b, "endpoints");
-    pst_buf_putc(&b, '[');
-    for (size_t i = 0; i < t->endpoints_n; i++)
-        put_endpoint(&b, &t->endpoints[i]);
-    pst_buf_puts(&b, "]}");
+    pst_top_put_json(&b, t);
     return pst_text_give(&b, ret);
 }

@@ -225,6 +225,13 @@ def settled_memory(path):
     return last[0]
 
 
+def written_down(path):
+    """What was submitted is on the disk, and no copy of Redis writes its log anew: neither is to be paid for by what is
+    measured next."""
+    harness.wait_for("the log to be written", lambda: not info(path, "aof_rewrite_in_progress"), 120, 0.1)
+    os.sync()
+
+
 def config_of(path):
     flat = ask(path, "CONFIG", "GET", "*")
     return dict(zip(flat[::2], flat[1::2]))

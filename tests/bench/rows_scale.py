@@ -83,6 +83,7 @@ def queued(o, n, recovery):
         batch = bench_submit(c, "--jobs", total_of(o, n), "--submit", *o.prompts)
         stored = lab.settled_memory(c.redis.socket) - empty
         asked = status_times(c, batch["batch"], "status")
+        lab.written_down(c.redis.socket)
         sample = run_window(c, window_of(o))
         left = lab.metrics(c)["jobs_queued"]
         if left < n:

@@ -216,6 +216,22 @@ static void read_config(sim_js_t *j, sim_body_t *b)
     }
 }
 
+static void read_stream_options(sim_js_t *j, sim_body_t *b)
+{
+    pst_view_t key;
+    if (sim_js_peek(j) != '{') {
+        sim_js_skip(j, NULL);
+        return;
+    }
+    sim_js_enter(j, '{');
+    while (sim_js_key(j, &key)) {
+        if (pst_view_eqs(key, "include_usage"))
+            b->stream_usage = read_true(j);
+        else
+            sim_js_skip(j, NULL);
+    }
+}
+
 static void read_member(sim_js_t *j, sim_api_t api, pst_view_t key, sim_body_t *b,
                         pst_view_t *model)
 {
@@ -230,6 +246,8 @@ static void read_member(sim_js_t *j, sim_api_t api, pst_view_t key, sim_body_t *
         read_tools(j, b);
     else if (pst_view_eqs(key, "stream"))
         b->stream = read_true(j);
+    else if (pst_view_eqs(key, "stream_options"))
+        read_stream_options(j, b);
     else if (pst_view_eqs(key, "dimensions"))
         read_count(j, &b->dimensions);
     else if (pst_view_eqs(key, "encoding_format"))

@@ -28,6 +28,7 @@ typedef struct sim_body {
     bool base64;         /* encoding_format */
     bool tools;          /* at least one */
     bool stream;
+    bool stream_usage;   /* stream_options.include_usage */
 } sim_body_t;
 
 /* False if the body is no JSON object.  scratch is cleared and then holds decoded texts. */

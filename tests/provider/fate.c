@@ -61,6 +61,12 @@ static void read_mark(pst_view_t word, sim_marks_t *m)
         m->finish = SIM_LENGTH;
     } else if (pst_view_eqs(word, "refusal")) {
         m->finish = SIM_FILTER;
+    } else if (pst_view_eqs(word, "badevent")) {
+        m->spoil = SIM_BAD_EVENT;
+    } else if (pst_view_eqs(word, "errorevent")) {
+        m->spoil = SIM_ERROR_EVENT;
+    } else if (pst_view_eqs(word, "noend")) {
+        m->spoil = SIM_NO_END;
     } else if (word.n > 5 && memcmp(word.p, "slow:", 5) == 0) {
         slow = number(pst_view(word.p + 5, word.n - 5));
         m->slow = slow <= SLOW_MS_MAX;
@@ -81,6 +87,7 @@ void sim_marks_find(pst_view_t text, sim_marks_t *ret)
     ret->n = 0;
     ret->counted = ret->tool = ret->slow = false;
     ret->finish = SIM_STOP;
+    ret->spoil = SIM_SOUND;
     const char *p = text.p, *end = text.p + text.n;
     while (text.n && (p = memmem(p, (size_t)(end - p), "[[", 2))) {
         p += 2;

@@ -14,7 +14,7 @@ typedef enum sim_trouble {
     SIM_NO_CONTENT,    /* messages, input, … missing */
     SIM_NO_MAX_TOKENS, /* Anthropic wants it */
     SIM_NO_VERSION,    /* Anthropic: header anthropic-version */
-    SIM_STREAM,        /* streaming is not simulated */
+    SIM_STREAM,        /* streaming is not simulated of this API */
     SIM_NO_KEY,
     SIM_BAD_KEY,
     SIM_CREDIT, /* 402 */
@@ -43,6 +43,14 @@ typedef enum sim_act {
 /* How the answer ends, in each shape's words. */
 typedef enum sim_finish { SIM_STOP, SIM_LENGTH, SIM_FILTER } sim_finish_t;
 
+/* What is wrong in the middle of a streamed answer. */
+typedef enum sim_spoil {
+    SIM_SOUND,
+    SIM_BAD_EVENT,   /* an event that is no JSON; others follow */
+    SIM_ERROR_EVENT, /* an error, and nothing behind it */
+    SIM_NO_END,      /* its end mark is missing */
+} sim_spoil_t;
+
 typedef struct sim_fate {
     sim_act_t act;
     sim_trouble_t trouble;
@@ -68,6 +76,7 @@ typedef struct sim_marks {
     bool slow;
     double slow_ms;
     sim_finish_t finish;
+    sim_spoil_t spoil;
 } sim_marks_t;
 
 void sim_marks_find(pst_view_t text, sim_marks_t *ret);

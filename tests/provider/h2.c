@@ -14,7 +14,7 @@
 
 typedef enum stream_state {
     STREAM_READING, /* (the rest of) the request is to come */
-    STREAM_PENDING, /* the reply is made and due at the timer's time, or never (hang) */
+    STREAM_PENDING, /* the reply is made and due at the timer's time, or never (hang); or its next event is */
     STREAM_ANSWERED /* accounted for; nghttp2 sends it */
 } stream_state_t;
 
@@ -29,8 +29,9 @@ typedef struct stream {
     pst_buf_t head; /* of the request: spans and their texts, one after the other */
     pst_buf_t body;
     pst_buf_t out; /* of the reply, as HTTP/1.1 has it; nghttp2 points into it */
-    size_t out_at, out_end;
-    bool cut_mid; /* out_end is not the end */
+    size_t out_at, out_end; /* sent, and to be sent so far */
+    size_t out_all;         /* in all */
+    bool cut_mid;           /* out_all is not the end */
     sim_reply_t reply;
 } stream_t;
 
@@ -84,7 +85,7 @@ static stream_t *stream_new(sim_h2_t *h, int32_t id)
     st->state = STREAM_READING;
     st->refuse = 0;
     st->headers = 0;
-    st->out_at = st->out_end = 0;
+    st->out_at = st->out_end = st->out_all = 0;
     st->cut_mid = false;
     pst_link_before(&h->streams, &st->link);
     return st;
@@ -142,11 +143,13 @@ static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *to, size
     (void)arg;
     stream_t *st = source->ptr;
     size_t n = PST_MIN(room, st->out_end - st->out_at);
+    if (n == 0 && st->out_end < st->out_all)
+        return NGHTTP2_ERR_DEFERRED; /* until say_more */
     if (n == 0 && st->cut_mid)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* becomes RST_STREAM, INTERNAL_ERROR */
     memcpy(to, st->out.p + st->out_at, n);
     st->out_at += n;
-    if (st->out_at == st->out_end && !st->cut_mid)
+    if (st->out_at == st->out_all && !st->cut_mid)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
     return (ssize_t)n;
 }
@@ -169,7 +172,8 @@ static size_t read_head(stream_t *st, nghttp2_nv *nv)
         const char *colon = memchr(p, ':', (size_t)(end - p));
         const char *cr = memchr(colon, '\r', (size_t)(end - colon));
         size_t name_n = (size_t)(colon - p);
-        if (name_n == 10 && memcmp(p, "connection", 10) == 0)
+        if ((name_n == 10 && memcmp(p, "connection", 10) == 0) ||
+            (name_n == 17 && memcmp(p, "transfer-encoding", 17) == 0))
             continue; /* HTTP/2 has none */
         PST_ASSERT(n < ANSWER_HEADERS_MAX);
         nv[n] = make_nv(p, name_n, colon + 2, (size_t)(cr - colon - 2));
@@ -182,11 +186,28 @@ static size_t read_head(stream_t *st, nghttp2_nv *nv)
     return n;
 }
 
+/* The next event of a streamed answer, or all there is. */
+static void let_out(stream_t *st)
+{
+    const char *from = st->out.p + st->out_end;
+    size_t left = st->out_all - st->out_end;
+    const char *end = st->reply.stream && st->reply.step ? memmem(from, left, "\n\n", 2) : NULL;
+    st->out_end += end ? (size_t)(end + 2 - from) : left;
+    if (st->out_end < st->out_all) {
+        pst_heap_set(&st->h2->hub->timers, &st->timer, pst_ns_add(st->h2->hub->now, st->reply.step));
+    } else if (st->state == STREAM_PENDING) {
+        st->state = STREAM_ANSWERED;
+        sim_service_sent(st->h2->hub->service, &st->reply);
+    }
+}
+
 static void submit_answer(stream_t *st)
 {
     nghttp2_nv nv[ANSWER_HEADERS_MAX];
     size_t n = read_head(st, nv);
-    st->out_end = st->cut_mid ? st->out_at + (st->out.n - st->out_at) / 2 : st->out.n;
+    st->out_end = st->out_at;
+    st->out_all = st->cut_mid ? st->out_at + (st->out.n - st->out_at) / 2 : st->out.n;
+    let_out(st);
     nghttp2_data_provider body = {.source.ptr = st, .read_callback = read_body};
     bool none = st->out_at == st->out.n;
     int r = nghttp2_submit_response(st->h2->session, st->id, nv, n, none ? NULL : &body);
@@ -211,11 +232,22 @@ static void deliver(stream_t *st)
         sim_service_lost(service, r, SIM_LOST_CUT_MID);
         st->cut_mid = true;
         submit_answer(st);
+    } else if (r->stream) {
+        st->state = STREAM_PENDING; /* until all of it is let out */
+        submit_answer(st);
     } else {
         sim_service_sent(service, r);
         submit_answer(st);
     }
     set_ready(h);
+}
+
+/* A streamed answer's next event is due. */
+static void say_more(stream_t *st)
+{
+    let_out(st);
+    nghttp2_session_resume_data(st->h2->session, st->id);
+    set_ready(st->h2);
 }
 
 /* ---- requests ---- */
@@ -415,7 +447,11 @@ void sim_h2_hub_step(sim_h2_hub_t *hub, pst_ns_t now)
     while ((top = pst_heap_top(&hub->timers)) && top->key <= now) {
         pst_heap_remove(&hub->timers, top);
         stream_t *st = PST_CONTAINER(top, stream_t, timer);
-        if (!st->h2->cut) /* else its end counts it */
+        if (st->h2->cut) /* its end counts it */
+            continue;
+        if (st->out_all)
+            say_more(st);
+        else
             deliver(st);
     }
 }

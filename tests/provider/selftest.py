@@ -140,6 +140,20 @@ class TlsSim(Sim):
         return (context or self.context).wrap_socket(plain, server_hostname="127.0.0.1", session=session)
 
 
+def events(answer):
+    """Of a streamed answer: [(name or None, data)], JSON read where it is some."""
+    out = []
+    text = answer.body.decode()
+    assert text.endswith("\n\n"), text[-80:]
+    for block in text[:-2].split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        try:
+            out.append((fields.get("event"), json.loads(fields["data"])))
+        except json.JSONDecodeError:
+            out.append((fields.get("event"), fields["data"]))
+    return out
+
+
 def read_for(s, seconds=10.0, until=None):
     """Until the other side closes, has been silent so long, or `until` is there so many times."""
     got = bytearray()
@@ -338,7 +352,8 @@ class Shapes(Case):
         self.assertError(self.sim.request("POST", "/v1/chat/completions", {"model": "m"}, OPENAI), 400,
                          param="messages", message="Missing required parameter: 'messages'.")
         self.assertError(self.sim.request("POST", "/v1/embeddings", {"model": "m"}, OPENAI), 400, param="input")
-        self.assertError(self.sim.chat("x", stream=True), 400, param="stream")
+        self.assertError(self.sim.request("POST", "/v1/responses", {"model": "m", "input": "x", "stream": True}, OPENAI),
+                         400, param="stream")
         self.assertError(self.sim.request("POST", "/v1/nothing", "{}", OPENAI), 404)
         self.assertError(self.sim.request("GET", "/v1/chat/completions", headers=OPENAI), 405)
         self.assertError(self.sim.chat("[[400]]"), 400, type=invalid)
@@ -476,6 +491,130 @@ class Keys(Case):
             sim.set(good_key="sk-test")
             self.assertEqual(sim.chat("x").status, 200)
             self.assertEqual(sim.chat("x", headers={"Authorization": "Bearer other"}).status, 200)
+
+
+class Streams(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.sim = Sim("--stream-bytes", 4).__enter__()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.sim.__exit__()
+
+    def test_chat(self):
+        text = 'a "quoted" line\nand \\ é \U0001f600 \u0007'
+        a = self.sim.chat(text, stream=True)
+        self.assertEqual((a.status, a.headers["content-type"]), (200, "text/event-stream"))
+        e = [data for _, data in events(a)]
+        self.assertEqual(e[-1], "[DONE]")
+        self.assertEqual({c["object"] for c in e[:-1]}, {"chat.completion.chunk"})
+        self.assertEqual(e[0]["choices"][0]["delta"]["role"], "assistant")
+        parts = [c["choices"][0]["delta"]["content"] for c in e[1:-2]]
+        self.assertEqual("".join(parts), "echo:" + text)
+        self.assertGreater(len(parts), 5)
+        self.assertEqual([c["choices"][0]["finish_reason"] for c in e[:-1]], [None] * (len(e) - 2) + ["stop"])
+        self.assertFalse(any("usage" in c for c in e[:-1]))
+
+    def test_usage(self):
+        e = [data for _, data in events(self.sim.chat("hi", stream=True, stream_options={"include_usage": True}))]
+        self.assertEqual([c["usage"] for c in e[:-2]], [None] * (len(e) - 2))
+        self.assertEqual((e[-2]["choices"], e[-2]["usage"]["prompt_tokens"], e[-2]["usage"]["completion_tokens"]),
+                         ([], tokens("hi"), tokens("echo:hi")))
+
+    def test_completions(self):
+        a = self.sim.request("POST", "/v1/completions", {"model": "m", "prompt": "hello", "stream": True}, OPENAI)
+        e = [data for _, data in events(a)]
+        self.assertEqual("".join(c["choices"][0]["text"] for c in e[:-1]), "echo:hello")
+        self.assertEqual((e[0]["object"], e[-1]), ("text_completion", "[DONE]"))
+
+    def test_tools(self):
+        tools = [{"type": "function", "function": {"name": "get_weather"}}]
+        e = [data for _, data in events(self.sim.chat("[[tool]]", stream=True, tools=tools))]
+        calls = [c["choices"][0]["delta"]["tool_calls"][0] for c in e[1:-2]]
+        self.assertEqual(calls[0]["function"]["name"], "get_weather")
+        self.assertEqual(json.loads("".join(c["function"]["arguments"] for c in calls)), {"city": "Paris"})
+        self.assertEqual(e[-2]["choices"][0]["finish_reason"], "tool_calls")
+
+    def test_azure(self):
+        e = [data for _, data in events(self.sim.chat("hi", headers=AZURE, stream=True))]
+        self.assertEqual((e[0]["choices"], e[0]["prompt_filter_results"][0]["prompt_index"]), ([], 0))
+
+    def test_anthropic(self):
+        e = events(self.sim.messages("hello there", stream=True))
+        self.assertTrue(all(name == data["type"] for name, data in e))
+        self.assertEqual([e[0][0], e[1][0], e[-3][0], e[-2][0], e[-1][0]],
+                         ["message_start", "content_block_start", "content_block_stop", "message_delta", "message_stop"])
+        deltas = [data["delta"]["text"] for name, data in e if name == "content_block_delta"]
+        self.assertEqual("".join(deltas), "echo:hello there")
+        self.assertEqual((e[0][1]["message"]["usage"]["input_tokens"], e[-2][1]["usage"]["output_tokens"],
+                          e[-2][1]["delta"]["stop_reason"]), (tokens("hello there"), tokens("echo:hello there"), "end_turn"))
+        e = events(self.sim.messages("[[tool]]", stream=True, tools=[{"name": "get_weather"}]))
+        deltas = [data["delta"]["partial_json"] for name, data in e if name == "content_block_delta"]
+        self.assertEqual(json.loads("".join(deltas)), {"city": "Paris"})
+
+    def test_spoilt(self):
+        e = [data for _, data in events(self.sim.chat("[[badevent]] and so on", stream=True))]
+        self.assertEqual([c for c in e if isinstance(c, str)], ['{"choices":[{', "[DONE]"])
+        e = [data for _, data in events(self.sim.chat("[[errorevent]] and so on", stream=True))]
+        self.assertEqual((e[-1]["error"]["type"], "error" in e[-2]), ("server_error", False))
+        e = [data for _, data in events(self.sim.chat("[[noend]]", stream=True))]
+        self.assertEqual(e[-1]["choices"][0]["finish_reason"], "stop")
+        e = events(self.sim.messages("[[errorevent]] and so on", stream=True))
+        self.assertEqual((e[-1][0], e[-1][1]["error"]["type"]), ("error", "overloaded_error"))
+        e = events(self.sim.messages("[[noend]]", stream=True))
+        self.assertEqual(e[-1][0], "message_delta")
+
+    def test_refusals_come_whole(self):
+        self.assertEqual(self.sim.chat("[[429]]", stream=True).json["error"]["code"], "rate_limit_exceeded")
+        self.assertEqual(self.sim.chat("[[500]]", stream=True).status, 500)
+
+    def test_one_after_the_other(self):
+        conn = self.sim.connect()
+        for text in ("one", "two"):
+            e = [data for _, data in events(self.sim.chat(text, stream=True, conn=conn))]
+            self.assertEqual("".join(c["choices"][0]["delta"].get("content", "") for c in e[:-1]), "echo:" + text)
+        conn.close()
+
+
+class StreamTimes(Case):
+    def check(self, sim):
+        conn = sim.connect()
+        start = time.monotonic()
+        conn.request("POST", "/v1/chat/completions",
+                     json.dumps({"model": "m", "messages": [{"role": "user", "content": "abc"}], "stream": True}), OPENAI)
+        r = conn.getresponse()
+        seen = []
+        while line := r.readline():
+            if line.startswith(b"data: "):
+                seen.append(time.monotonic() - start)
+        conn.close()
+        self.assertEqual(len(seen), 5)  # role, two parts, finish, [DONE]
+        self.assertGreaterEqual(seen[-1] - seen[0], 0.19)
+        s = sim.settled(in_flight=0)
+        self.assertEqual((s["answered"], s["in_flight"]), (1, 0))
+
+    def test_events_take_their_time(self):
+        with Sim("--stream-ms", 50, "--stream-bytes", 4) as sim:
+            self.check(sim)
+        with TlsSim("--stream-ms", 50, "--stream-bytes", 4, "--http1") as sim:
+            self.check(sim)
+
+    def test_cut_in_the_middle(self):
+        with Sim("--stream-ms", 10) as sim:
+            with self.assertRaises(http.client.IncompleteRead) as e:
+                sim.chat("[[cutmid]]" + "x" * 100, stream=True)
+            self.assertIn(b"data: ", e.exception.partial)
+            s = sim.settled(cut_mid=1)
+            self.assertEqual((s["cut_mid"], s["answered"], s["in_flight"]), (1, 0, 0))
+
+    def test_abandoned(self):
+        with Sim("--stream-ms", 100) as sim:
+            body = json.loads(chat_body("x" * 200)) | {"stream": True}
+            got, _ = sim.raw(post("/v1/chat/completions", json.dumps(body)), until=(b"data: ", 2))
+            self.assertIn(b"echo:", got)
+            s = sim.settled(abandoned=1)
+            self.assertEqual((s["abandoned"], s["answered"], s["in_flight"]), (1, 0, 0))
 
 
 class Limits(Case):

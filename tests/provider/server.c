@@ -27,13 +27,14 @@ typedef enum conn_state {
     CONN_SHAKING,  /* TLS: hands */
     CONN_READING,  /* waiting for (the rest of) a request */
     CONN_PENDING,  /* a reply is made and due at the timer's time, or never (hang) */
+    CONN_STREAMING, /* between two events of an answer; the next is due at the timer's time */
     CONN_SENDING,  /* the socket is full; `out` holds what is left */
     CONN_LINGERING /* all said; until the client closes, or it would be reset before it has read */
 } conn_state_t;
 
 typedef struct conn {
     pst_link_t link;       /* in sim_server.conns */
-    pst_heap_node_t timer; /* CONN_PENDING: reply due; CONN_LINGERING: end of patience */
+    pst_heap_node_t timer; /* CONN_PENDING: reply due; CONN_STREAMING: event due; CONN_LINGERING: end of patience */
     int fd;
     uint32_t interest; /* what epoll was asked for */
     conn_state_t state;
@@ -47,7 +48,10 @@ typedef struct conn {
     pst_buf_t in;  /* begins with the request being read; empty between requests */
     pst_buf_t out; /* pending or unsent bytes */
     size_t out_at;
-    sim_reply_t reply; /* CONN_PENDING */
+    pst_buf_t stream; /* an answer in events, head and all; empty: none under way */
+    size_t stream_at; /* of it sent */
+    bool cut;         /* it ends there, and the connection with it */
+    sim_reply_t reply; /* CONN_PENDING, and with a stream */
 } conn_t;
 
 struct sim_server {
@@ -112,7 +116,7 @@ static void set_accepting(sim_server_t *s, bool on)
 
 static void conn_close(sim_server_t *s, conn_t *c)
 {
-    if (c->state == CONN_PENDING)
+    if (c->state == CONN_PENDING || c->stream.n)
         sim_service_lost(&s->service, &c->reply, SIM_LOST_CLIENT);
     pst_heap_remove(&s->timers, &c->timer);
     pst_link_remove(&c->link);
@@ -124,6 +128,7 @@ static void conn_close(sim_server_t *s, conn_t *c)
     close(c->fd);
     pst_buf_release(&c->in);
     pst_buf_release(&c->out);
+    pst_buf_release(&c->stream);
     free(c);
     set_accepting(s, true); /* there is a descriptor again */
 }
@@ -162,7 +167,7 @@ static void update_interest(sim_server_t *s, conn_t *c)
     uint32_t want = c->eof ? 0 : EPOLLRDHUP;
     if (c->state == CONN_SENDING)
         want |= EPOLLOUT;
-    else if (c->state != CONN_PENDING || c->in.n < AHEAD_BYTES_MAX)
+    else if ((c->state != CONN_PENDING && c->state != CONN_STREAMING) || c->in.n < AHEAD_BYTES_MAX)
         want |= EPOLLIN;
     if (c->h2 && !c->eof)
         want |= EPOLLIN; /* what lets it send on comes from the client: windows */
@@ -175,9 +180,34 @@ static void update_interest(sim_server_t *s, conn_t *c)
     watch(s, c->fd, want, c, EPOLL_CTL_MOD);
 }
 
+/* What was due of a stream has been sent.  False if the connection was closed. */
+static bool stream_sent(sim_server_t *s, conn_t *c)
+{
+    if (c->stream_at < c->stream.n) {
+        c->state = CONN_STREAMING;
+        pst_heap_set(&s->timers, &c->timer, pst_ns_add(s->now, c->reply.step));
+        return true;
+    }
+    pst_buf_release(&c->stream);
+    c->state = CONN_READING;
+    if (c->cut) {
+        sim_service_lost(&s->service, &c->reply, SIM_LOST_CUT_MID);
+        conn_close(s, c);
+        return false;
+    }
+    sim_service_sent(&s->service, &c->reply);
+    return true;
+}
+
 /* False if the connection was closed. */
 static bool sent_all(sim_server_t *s, conn_t *c)
 {
+    if (c->stream.n) {
+        if (!stream_sent(s, c))
+            return false;
+        if (c->state == CONN_STREAMING)
+            return true;
+    }
     if (!c->close) {
         c->state = CONN_READING;
         return true;
@@ -234,12 +264,68 @@ static bool conn_flush(sim_server_t *s, conn_t *c)
     return sent_all(s, c);
 }
 
+/* Of the head and half of the body. */
+static size_t half_of(pst_view_t bytes, size_t *ret_head)
+{
+    const char *end = memmem(bytes.p, bytes.n, "\r\n\r\n", 4);
+    *ret_head = (size_t)(end - bytes.p) + 4;
+    return *ret_head + (bytes.n - *ret_head) / 2;
+}
+
+/* The head, or an event of the body as a chunk. */
+static void put_step(conn_t *c, pst_buf_t *out)
+{
+    const char *p = c->stream.p + c->stream_at;
+    size_t left = c->stream.n - c->stream_at, n;
+    if (c->stream_at == 0) {
+        half_of(pst_buf_view(&c->stream), &n);
+        pst_buf_put(out, p, n);
+    } else {
+        const char *end = memmem(p, left, "\n\n", 2);
+        n = end ? (size_t)(end + 2 - p) : left;
+        pst_buf_printf(out, "%zx\r\n", n);
+        pst_buf_put(out, p, n);
+        pst_buf_puts(out, "\r\n");
+    }
+    c->stream_at += n;
+}
+
+/* What is due of a stream: an event, with the head before the first; or all, where no time lies between them.  False if the
+ * connection was closed. */
+static bool conn_step(sim_server_t *s, conn_t *c)
+{
+    pst_buf_t out;
+    pst_buf_init(&out, 0);
+    if (c->stream_at == 0)
+        put_step(c, &out);
+    while (c->stream_at < c->stream.n) {
+        put_step(c, &out);
+        if (c->reply.step)
+            break;
+    }
+    if (c->stream_at == c->stream.n && !c->cut)
+        pst_buf_puts(&out, "0\r\n\r\n");
+    PST_ASSERT(!out.failed);
+    bool alive = conn_send(s, c, out.p, out.n);
+    pst_buf_release(&out);
+    return alive;
+}
+
+static bool begin_stream(sim_server_t *s, conn_t *c, pst_view_t bytes, bool cut)
+{
+    size_t head, half = half_of(bytes, &head);
+    c->close |= c->reply.close;
+    c->cut = cut;
+    c->stream_at = 0;
+    pst_buf_put(&c->stream, bytes.p, cut ? half : bytes.n);
+    return conn_step(s, c);
+}
+
 /* The head and half of the body, then nothing. */
 static void cut_mid(sim_server_t *s, conn_t *c, pst_view_t bytes)
 {
-    const char *end = memmem(bytes.p, bytes.n, "\r\n\r\n", 4);
-    size_t head = (size_t)(end - bytes.p) + 4, half = (bytes.n - head) / 2;
-    ssize_t sent = conn_write(c, bytes.p, head + half);
+    size_t head;
+    ssize_t sent = conn_write(c, bytes.p, half_of(bytes, &head));
     (void)sent; /* a full socket cuts earlier */
     sim_service_lost(&s->service, &c->reply, SIM_LOST_CUT_MID);
 }
@@ -249,6 +335,8 @@ static bool conn_deliver(sim_server_t *s, conn_t *c, pst_view_t bytes)
 {
     c->state = CONN_READING; /* whatever happens now, the reply is accounted for here */
     sim_act_t act = sim_service_is_out(&s->service, &c->reply, s->now) ? SIM_CUT : c->reply.act;
+    if (c->reply.stream && act != SIM_CUT)
+        return begin_stream(s, c, bytes, act == SIM_CUT_MID);
     if (act == SIM_CUT || act == SIM_CUT_MID) {
         if (act == SIM_CUT_MID)
             cut_mid(s, c, bytes);
@@ -318,7 +406,7 @@ static void conn_resume(sim_server_t *s, conn_t *c)
     size_t used = 0;
     if (c->state == CONN_READING && c->in.n && !conn_requests(s, c, c->in.p, c->in.n, &used))
         return;
-    if (c->eof && c->state != CONN_SENDING && c->state != CONN_PENDING) {
+    if (c->eof && c->state != CONN_SENDING && c->state != CONN_PENDING && c->state != CONN_STREAMING) {
         conn_close(s, c);
         return;
     }
@@ -517,7 +605,7 @@ static void conn_timer(sim_server_t *s, conn_t *c)
     }
     pst_buf_t bytes = c->out;
     pst_buf_init(&c->out, 0);
-    bool alive = conn_deliver(s, c, pst_buf_view(&bytes));
+    bool alive = c->state == CONN_STREAMING ? conn_step(s, c) : conn_deliver(s, c, pst_buf_view(&bytes));
     pst_buf_release(&bytes);
     if (alive)
         conn_resume(s, c);

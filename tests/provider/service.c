@@ -255,7 +255,7 @@ static sim_trouble_t check_body(work_t *w, pst_view_t path_model)
         return SIM_NO_MAX_TOKENS;
     if (!w->body.has_content)
         return SIM_NO_CONTENT;
-    return w->body.stream ? SIM_STREAM : SIM_OK;
+    return w->body.stream && !(w->shape->streams & 1u << api) ? SIM_STREAM : SIM_OK;
 }
 
 static sim_trouble_t validate(work_t *w, pst_view_t path_model)
@@ -305,6 +305,7 @@ static void measure(work_t *w, const sim_marks_t *marks)
     bool can_call = c->api != SIM_EMBEDDINGS && c->api != SIM_COMPLETIONS;
     c->tool = marks->tool && w->body.tools && can_call;
     c->finish = marks->finish;
+    c->spoil = marks->spoil;
     size_t bytes = sizeof SIM_ECHO - 1 + w->body.text.n;
     size_t wanted = (size_t)sim_get(set, SIM_ANSWER_BYTES);
     c->pad = wanted > bytes ? wanted - bytes : 0;
@@ -372,14 +373,35 @@ static void send_garbage(work_t *w)
     w->reply->status = 200;
 }
 
+static void put_stream(work_t *w)
+{
+    sim_service_t *s = w->s;
+    w->call.stream_bytes = (size_t)sim_get(&w->model->settings, SIM_STREAM_BYTES);
+    w->shape->stream(&w->call, &s->body);
+    refresh_date(s);
+    pst_buf_printf(&s->out,
+                   "HTTP/1.1 200 OK\r\ndate: %s\r\ncontent-type: text/event-stream\r\n"
+                   "transfer-encoding: chunked\r\n%s",
+                   s->date, w->req->keep_alive ? "" : "connection: close\r\n");
+    pst_buf_putv(&s->out, pst_buf_view(&s->head));
+    pst_buf_puts(&s->out, "\r\n");
+    pst_buf_putv(&s->out, pst_buf_view(&s->body));
+    w->reply->stream = true;
+    w->reply->step = ns_of_ms(sim_get(&w->model->settings, SIM_STREAM_MS));
+}
+
 static void send_answer(work_t *w)
 {
     sim_service_t *s = w->s;
     pst_buf_clear(&s->head);
     pst_buf_clear(&s->body);
     put_headers(w);
-    w->shape->answer(&w->call, &s->body);
-    sim_service_put(s, w->req, 200, JSON_TYPE, pst_buf_view(&s->head), pst_buf_view(&s->body));
+    if (w->body.stream) {
+        put_stream(w);
+    } else {
+        w->shape->answer(&w->call, &s->body);
+        sim_service_put(s, w->req, 200, JSON_TYPE, pst_buf_view(&s->head), pst_buf_view(&s->body));
+    }
     w->reply->status = 200;
     w->reply->input_tokens = w->call.input_tokens;
     w->reply->output_tokens = w->call.output_tokens;

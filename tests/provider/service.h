@@ -33,6 +33,8 @@ typedef struct sim_reply {
     bool tracked;
     uint64_t hash;
     uint64_t input_tokens, output_tokens;
+    bool stream;   /* the body is events, each with its empty line: to be sent in chunks, one an event */
+    pst_ns_t step; /* between two of them */
 } sim_reply_t;
 
 typedef enum sim_loss { SIM_LOST_CUT, SIM_LOST_CUT_MID, SIM_LOST_CLIENT } sim_loss_t;
@@ -49,7 +51,8 @@ bool sim_service_is_out(sim_service_t *s, const sim_reply_t *r, pst_ns_t now);
 void sim_service_sent(sim_service_t *s, const sim_reply_t *r);
 void sim_service_lost(sim_service_t *s, const sim_reply_t *r, sim_loss_t how);
 
-/* Head and body, framed, to s->out; extra: header lines. */
+/* Head and body, framed, to s->out; extra: header lines.  Of a stream the body is events as they stand: whoever sends it
+ * frames them. */
 void sim_service_put(sim_service_t *s, const sim_http_req_t *req, int status, const char *type,
                      pst_view_t extra, pst_view_t body);
 

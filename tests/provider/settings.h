@@ -22,6 +22,8 @@
     X(HEADERS, "headers", 1, 1, "0: no header tells of limits but retry-after")                    \
     X(RETRY_AFTER_MS, "retry_after_ms", 1000, 8.64e7, "wait named by other refusals, ms")          \
     X(ANSWER_BYTES, "answer_bytes", 0, 6.7e7, "answers are padded to this size")                   \
+    X(STREAM_MS, "stream_ms", 0, 3.6e6, "time between two events of a streamed answer, ms")        \
+    X(STREAM_BYTES, "stream_bytes", 16, 6.7e7, "bytes of text in one of its events, about")        \
     X(FAULT_500, "fault_500", 0, 1, "share of calls that get a 500")                               \
     X(FAULT_429, "fault_429", 0, 1, "share that get a 429")                                        \
     X(FAULT_529, "fault_529", 0, 1, "share that get an overload (Anthropic 529, others 503)")      \

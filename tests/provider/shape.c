@@ -14,6 +14,46 @@ void sim_put_echo(const sim_call_t *c, pst_buf_t *b)
     pst_buf_putc(b, '"');
 }
 
+/* Bytes of the character or escape that begins there; a pair of escapes is one character. */
+static size_t unit_bytes(const char *p, size_t left)
+{
+    unsigned char c = (unsigned char)*p;
+    size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    if (c == '\\')
+        n = left > 1 && p[1] == 'u' ? 6 : 2;
+    if (n == 6 && left >= 12 && (p[2] | 0x20) == 'd' && p[3] >= '8' && (p[3] | 0x20) <= 'b')
+        n = 12;
+    return PST_MIN(n, left);
+}
+
+bool sim_put_parts(const sim_call_t *c, pst_buf_t *b, void (*put)(const sim_call_t *c, pst_view_t part, pst_buf_t *b),
+                   const char *error_event)
+{
+    pst_buf_t text;
+    pst_buf_init(&text, 0);
+    sim_put_echo(c, &text);
+    const char *p = text.p + 1, *end = text.p + text.n - 1;
+    bool spoilt = false, goes_on = true;
+    while (p < end && goes_on) {
+        size_t n = 0, left = (size_t)(end - p);
+        if (!spoilt && p >= text.p + text.n / 2) {
+            spoilt = true;
+            if (c->spoil == SIM_BAD_EVENT)
+                pst_buf_puts(b, "data: {\"choices\":[{\n\n");
+            goes_on = c->spoil != SIM_ERROR_EVENT;
+            if (!goes_on)
+                pst_buf_puts(b, error_event);
+        }
+        while (n < left && n < PST_MAX(c->stream_bytes, (size_t)1))
+            n += unit_bytes(p + n, left - n);
+        if (goes_on)
+            put(c, pst_view(p, n), b);
+        p += n;
+    }
+    pst_buf_release(&text);
+    return goes_on;
+}
+
 void sim_put_seconds(pst_ns_t t, pst_buf_t *b)
 {
     uint64_t ms = sim_ms_up(t);

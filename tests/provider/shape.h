@@ -21,6 +21,8 @@ typedef struct sim_call {
     bool empty; /* answer without a choice */
     bool azure; /* asked with Azure's credential: chats tell what the content filters found */
     sim_finish_t finish;
+    sim_spoil_t spoil;
+    size_t stream_bytes; /* of text in an event, about */
     int bad_key_status; /* Gemini's */
 } sim_call_t;
 
@@ -37,6 +39,9 @@ typedef struct sim_shape {
     void (*answer)(const sim_call_t *c, pst_buf_t *body);
     /* Fills the body, adds headers of its own; the status. */
     int (*error)(const sim_call_t *c, const sim_error_t *e, pst_buf_t *head, pst_buf_t *body);
+    /* The answer as server-sent events, each with its empty line; NULL: none.  APIs: bit (1 << sim_api_t). */
+    void (*stream)(const sim_call_t *c, pst_buf_t *body);
+    unsigned streams;
 } sim_shape_t;
 
 extern const sim_shape_t sim_openai, sim_anthropic, sim_gemini, sim_cohere, sim_bedrock;
@@ -47,6 +52,10 @@ extern const sim_shape_t sim_openai, sim_anthropic, sim_gemini, sim_cohere, sim_
 
 /* The answer's text as a JSON string: the request's text spliced in as it stood there. */
 void sim_put_echo(const sim_call_t *c, pst_buf_t *b);
+/* That text in parts, each the inside of a JSON string of about c->stream_bytes bytes, told to put; before the middle one
+ * it may be the answer's fate that something is wrong: false, and nothing is to follow. */
+bool sim_put_parts(const sim_call_t *c, pst_buf_t *b, void (*put)(const sim_call_t *c, pst_view_t part, pst_buf_t *b),
+                   const char *error_event);
 /* A JSON string from a template, in which {model} {key} {wait} {limit} {unit} {input} stand for
  * this call's: name, masked key, "1.5s", the limit a minute, "requests" or "tokens", input tokens.
  */

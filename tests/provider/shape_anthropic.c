@@ -47,9 +47,14 @@ static void put_block(const sim_call_t *c, pst_buf_t *b)
     pst_buf_putc(b, '}');
 }
 
-static void answer(const sim_call_t *c, pst_buf_t *b)
+static const char *stop_reason(const sim_call_t *c)
 {
     static const char *const stops[] = {"end_turn", "max_tokens", "refusal"};
+    return c->tool ? "tool_use" : stops[c->finish];
+}
+
+static void answer(const sim_call_t *c, pst_buf_t *b)
+{
     pst_buf_printf(b,
                    "{\"id\":\"msg_%024llx\",\"type\":\"message\",\"role\":\"assistant\",\"model\":",
                    (unsigned long long)c->id);
@@ -62,8 +67,78 @@ static void answer(const sim_call_t *c, pst_buf_t *b)
         "],\"stop_reason\":\"%s\",\"stop_sequence\":null,\"usage\":{\"input_tokens\":%llu,"
         "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":%llu,"
         "\"service_tier\":\"standard\"}}",
-        c->tool ? "tool_use" : stops[c->finish], (unsigned long long)c->input_tokens,
+        stop_reason(c), (unsigned long long)c->input_tokens,
         (unsigned long long)c->output_tokens);
+}
+
+/* ---- as events ---- */
+
+static void put_event(pst_buf_t *b, const char *type, const char *rest)
+{
+    pst_buf_printf(b, "event: %s\ndata: {\"type\":\"%s\"%s}\n\n", type, type, rest);
+}
+
+static void put_start(const sim_call_t *c, pst_buf_t *b)
+{
+    pst_buf_printf(b,
+                   "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_%024llx\","
+                   "\"type\":\"message\",\"role\":\"assistant\",\"model\":",
+                   (unsigned long long)c->id);
+    sim_js_put(b, c->model);
+    pst_buf_printf(b,
+                   ",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":%llu,"
+                   "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":1}}}\n\n",
+                   (unsigned long long)c->input_tokens);
+}
+
+static void put_part(const sim_call_t *c, pst_view_t part, pst_buf_t *b)
+{
+    (void)c;
+    pst_buf_puts(b, "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,"
+                    "\"delta\":{\"type\":\"text_delta\",\"text\":\"");
+    pst_buf_putv(b, part);
+    pst_buf_puts(b, "\"}}\n\n");
+}
+
+static void put_call_events(const sim_call_t *c, pst_buf_t *b)
+{
+    pst_buf_printf(b,
+                   "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":"
+                   "{\"type\":\"tool_use\",\"id\":\"toolu_%024llx\",\"name\":\"" SIM_TOOL_NAME "\",\"input\":{}}}\n\n",
+                   (unsigned long long)c->id);
+    put_event(b, "content_block_delta",
+              ",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"city\\\":\"}");
+    put_event(b, "content_block_delta",
+              ",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"\\\"Paris\\\"}\"}");
+}
+
+static bool put_block_events(const sim_call_t *c, pst_buf_t *b)
+{
+    static const char error_event[] = "event: error\ndata: {\"type\":\"error\",\"error\":"
+                                      "{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+    if (c->tool) {
+        put_call_events(c, b);
+    } else {
+        put_event(b, "content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
+        put_event(b, "ping", "");
+        if (!sim_put_parts(c, b, put_part, error_event))
+            return false;
+    }
+    put_event(b, "content_block_stop", ",\"index\":0");
+    return true;
+}
+
+static void stream(const sim_call_t *c, pst_buf_t *b)
+{
+    put_start(c, b);
+    if (!c->empty && !put_block_events(c, b))
+        return;
+    pst_buf_printf(b,
+                   "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"%s\","
+                   "\"stop_sequence\":null},\"usage\":{\"output_tokens\":%llu}}\n\n",
+                   stop_reason(c), (unsigned long long)c->output_tokens);
+    if (c->spoil != SIM_NO_END)
+        put_event(b, "message_stop", "");
 }
 
 #define INVALID "invalid_request_error"
@@ -116,4 +191,4 @@ static int error(const sim_call_t *c, const sim_error_t *e, pst_buf_t *head, pst
     return e->trouble == SIM_SERVER ? e->status : rows[e->trouble].status;
 }
 
-const sim_shape_t sim_anthropic = {headers, answer, error};
+const sim_shape_t sim_anthropic = {headers, answer, error, stream, 1u << SIM_MESSAGES};

@@ -99,4 +99,4 @@ static int error(const sim_call_t *c, const sim_error_t *e, pst_buf_t *head, pst
     return e->trouble == SIM_SERVER ? e->status : rows[e->trouble].status;
 }
 
-const sim_shape_t sim_bedrock = {headers, answer, error};
+const sim_shape_t sim_bedrock = {headers, answer, error, NULL, 0};

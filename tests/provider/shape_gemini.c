@@ -171,4 +171,4 @@ static int error(const sim_call_t *c, const sim_error_t *e, pst_buf_t *head, pst
     return status;
 }
 
-const sim_shape_t sim_gemini = {headers, answer, error};
+const sim_shape_t sim_gemini = {headers, answer, error, NULL, 0};

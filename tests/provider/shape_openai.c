@@ -254,6 +254,89 @@ static void answer(const sim_call_t *c, pst_buf_t *b)
     }
 }
 
+/* ---- as events ---- */
+
+static void open_chunk(const sim_call_t *c, pst_buf_t *b)
+{
+    bool chat = c->api == SIM_CHAT;
+    pst_buf_printf(b, "data: {\"id\":\"%s-%024llx\",\"object\":\"%s\",\"created\":%llu", chat ? "chatcmpl" : "cmpl",
+                   (unsigned long long)c->id, chat ? "chat.completion.chunk" : "text_completion", seconds(c));
+    put_model(c, b);
+    pst_buf_puts(b, ",\"choices\":[");
+}
+
+static void close_chunk(const sim_call_t *c, pst_buf_t *b)
+{
+    pst_buf_puts(b, c->body->stream_usage ? "],\"usage\":null}\n\n" : "]}\n\n");
+}
+
+static void put_delta(const sim_call_t *c, const char *delta, const char *finish, pst_buf_t *b)
+{
+    open_chunk(c, b);
+    pst_buf_printf(b, "{\"index\":0,%s,\"logprobs\":null,\"finish_reason\":%s%s%s}", delta, finish ? "\"" : "",
+                   finish ? finish : "null", finish ? "\"" : "");
+    close_chunk(c, b);
+}
+
+static void put_part(const sim_call_t *c, pst_view_t part, pst_buf_t *b)
+{
+    pst_buf_t delta;
+    pst_buf_init(&delta, 0);
+    pst_buf_printf(&delta, c->api == SIM_CHAT ? "\"delta\":{\"content\":\"%.*s\"}" : "\"text\":\"%.*s\"", (int)part.n,
+                   part.p);
+    pst_buf_putc(&delta, '\0');
+    put_delta(c, delta.p, NULL, b);
+    pst_buf_release(&delta);
+}
+
+static void put_call_chunks(const sim_call_t *c, pst_buf_t *b)
+{
+    char delta[256];
+    snprintf(delta, sizeof delta,
+             "\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"call_%024llx\",\"type\":\"function\",\"function\":"
+             "{\"name\":\"" SIM_TOOL_NAME "\",\"arguments\":\"\"}}]}", (unsigned long long)c->id);
+    put_delta(c, delta, NULL, b);
+    put_delta(c, "\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\\\"city\\\":\"}}]}", NULL, b);
+    put_delta(c, "\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"\\\"Paris\\\"}\"}}]}", NULL, b);
+}
+
+static const char error_event[] =
+    "data: {\"error\":{\"message\":\"The server had an error while processing your request. Sorry about that!\","
+    "\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n";
+
+/* False: an error has ended it. */
+static bool put_choice_chunks(const sim_call_t *c, pst_buf_t *b)
+{
+    bool chat = c->api == SIM_CHAT;
+    if (chat)
+        put_delta(c, "\"delta\":{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}", NULL, b);
+    if (c->tool)
+        put_call_chunks(c, b);
+    else if (!sim_put_parts(c, b, put_part, error_event))
+        return false;
+    put_delta(c, chat ? "\"delta\":{}" : "\"text\":\"\"", finish_reason(c), b);
+    return true;
+}
+
+/* Azure tells first what its filters found in the prompt. */
+static void stream(const sim_call_t *c, pst_buf_t *b)
+{
+    if (c->azure)
+        pst_buf_puts(b, "data: {\"id\":\"\",\"object\":\"\",\"created\":0,\"model\":\"\",\"choices\":[],"
+                        "\"prompt_filter_results\":[{\"prompt_index\":0,\"content_filter_results\":" NOTHING_FOUND
+                        "}]}\n\n");
+    if (!c->empty && !put_choice_chunks(c, b))
+        return;
+    if (c->body->stream_usage) {
+        open_chunk(c, b);
+        pst_buf_putc(b, ']');
+        put_usage(c, b);
+        pst_buf_puts(b, "}\n\n");
+    }
+    if (c->spoil != SIM_NO_END)
+        pst_buf_puts(b, "data: [DONE]\n\n");
+}
+
 #define INVALID "invalid_request_error"
 
 typedef struct row {
@@ -366,4 +449,4 @@ static int error(const sim_call_t *c, const sim_error_t *e, pst_buf_t *head, pst
     return r.status;
 }
 
-const sim_shape_t sim_openai = {headers, answer, error};
+const sim_shape_t sim_openai = {headers, answer, error, stream, 1u << SIM_CHAT | 1u << SIM_COMPLETIONS};

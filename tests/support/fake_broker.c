@@ -7,11 +7,14 @@
  *   revoke  half of the jobs are revoked while they run: no outcome of those, one of each other
  *   drain   SIGTERM with runs queued: each comes back DONE or RETURNED, and none is lost
  *   reload  SIGHUP: the worker offers what the new configuration says
+ *   stream  jobs are asked for as streams: their pieces come in their order, before the outcome, and make the answer;
+ *           one that is spoilt in the middle is final, one that is revoked says nothing more
+ *   lost    the session is lost in the middle of streams: they end for good, and are not begun again
  *   limits  the simulated provider has limits, and the worker repeats what its headers say of them
  *
  * With --sim PROGRAM the provider is the simulated one, over HTTP, with --fault SHARE of its answers spoilt in
  * each of its ways; what the worker says may be tried again is then dispatched again.  With --tls FOLDER, where its
- * certificate is put, it is over HTTP/2.
+ * certificate is put, it is over HTTP/2, with --http1 not.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -23,6 +26,7 @@
 #include <xxhash.h>
 #include <zmq.h>
 
+#include "base/json.h"
 #include "proc/clock.h"
 #include "wire/codec.h"
 
@@ -46,6 +50,9 @@ typedef struct job {
     state_t state;
     uint16_t dispatch;
     uint32_t done, returned, retried;
+    pst_buf_t text;     /* of its pieces, with those scenarios that stream */
+    uint32_t pieces;
+    uint8_t verdict, cause;
 } job_t;
 
 typedef struct pack {
@@ -54,10 +61,25 @@ typedef struct pack {
     bool sent; /* the session holds it */
 } pack_t;
 
+/* What a job of a scenario that streams asks for, in turn: marks for the simulated provider, and what becomes of it. */
+static const struct {
+    const char *mark;
+    uint8_t verdict, cause;
+} asked[] = {
+    {"", PST_VERDICT_DONE, PST_CAUSE_NONE},
+    {"[[cutmid]]", PST_VERDICT_FINAL, PST_CAUSE_CONNECTION},
+    {"[[badevent]]", PST_VERDICT_FINAL, PST_CAUSE_BAD_ANSWER},
+    {"[[errorevent]]", PST_VERDICT_FINAL, PST_CAUSE_SERVER},
+    {"[[noend]]", PST_VERDICT_FINAL, PST_CAUSE_BAD_ANSWER},
+    {"[[500]]", PST_VERDICT_RETRY, PST_CAUSE_SERVER},
+    {"[[garbage]]", PST_VERDICT_RETRY, PST_CAUSE_BAD_ANSWER},
+    {"[[tool]]", PST_VERDICT_DONE, PST_CAUSE_NONE},
+};
+
 typedef struct options {
     const char *worker, *config, *provider, *model, *scenario, *sim, *fault, *latency_ms, *tls;
     uint32_t jobs, pack_jobs, prompt_bytes, concurrency, every, over;
-    bool stats;
+    bool stats, streams, http1;
 } options_t;
 
 typedef struct broker {
@@ -118,9 +140,15 @@ static void kill_children(void)
 
 /* ---- packs ------------------------------------------------------------------------------------------------ */
 
+static const char *mark_of(const broker_t *b, uint32_t index)
+{
+    return strcmp(b->o.scenario, "stream") == 0 ? asked[index % PST_COUNT(asked)].mark : "";
+}
+
 static void put_body(const broker_t *b, pst_buf_t *text, uint32_t index)
 {
-    pst_buf_printf(text, "{\"model\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":\"job %08u ", b->o.model, index);
+    pst_buf_printf(text, "{\"model\":\"%s\"%s,\"messages\":[{\"role\":\"user\",\"content\":\"%sjob %08u ", b->o.model,
+                   b->o.streams ? ",\"stream\":true" : "", b->o.streams && b->o.sim ? mark_of(b, index) : "", index);
     for (uint32_t i = 0; i < b->o.prompt_bytes; i += 16)
         pst_buf_printf(text, "words of %06u ", (index * 2654435761u + i) % 1000000);
     pst_buf_puts(text, "\"}],\"max_tokens\":16}");
@@ -217,7 +245,8 @@ static void set_group(broker_t *b, uint32_t at, pst_task_group_t *g)
     pack_t *k = &b->pack[at];
     *g = (pst_task_group_t){.batch = b->batch, .segment = at / 64, .pack = at,
                             .endpoint = {pst_view_str(b->o.provider), pst_view_str(b->o.model)},
-                            .model = pst_view_str(b->o.model)};
+                            .model = pst_view_str(b->o.model),
+                            .live = b->o.streams ? PST_LIVE_STREAM | PST_LIVE_UNSTORED : 0};
     if (!k->sent) {
         g->headers = pst_buf_view(&k->headers);
         g->bodies = pst_buf_view(&k->bodies);
@@ -365,6 +394,10 @@ static void on_outcome(broker_t *b, const pst_outcome_group_t *g, const pst_outc
         fail("job %u: an outcome beyond its blob or table", index);
     if (!pst_view_eqs(g->endpoints[o->endpoint].provider, b->o.provider))
         fail("job %u: of another provider", index);
+    if (j->state == REVOKED && b->o.streams) {
+        j->done++; /* it was on its way */
+        return;
+    }
     if (j->state == REVOKED)
         fail("job %u was revoked and has an outcome", index);
     if (j->state != OUT)
@@ -374,7 +407,17 @@ static void on_outcome(broker_t *b, const pst_outcome_group_t *g, const pst_outc
     b->out--;
     b->outcomes++;
     b->body_bytes += o->body_bytes;
-    if (o->verdict == PST_VERDICT_DONE) {
+    j->verdict = o->verdict;
+    j->cause = o->cause;
+    if (b->o.streams) {
+        if (o->verdict == PST_VERDICT_DONE && o->body_bytes > 0)
+            fail("job %u was told in pieces and has a body", index);
+        if (j->pieces > 0 && o->verdict != PST_VERDICT_DONE && o->verdict != PST_VERDICT_FINAL)
+            fail("job %u has told something, and verdict %u", index, o->verdict);
+        j->done++;
+        j->state = ENDED;
+        b->ended++;
+    } else if (o->verdict == PST_VERDICT_DONE) {
         check_done(b, o, index);
         j->done++;
         j->state = ENDED;
@@ -424,6 +467,23 @@ static void on_outcomes(broker_t *b, const pst_msg_t *m)
         ack(b, m->u.outcomes.number);
 }
 
+static void on_pieces(broker_t *b, const pst_msg_pieces_t *m)
+{
+    for (uint32_t i = 0; i < m->pieces_n; i++) {
+        const pst_piece_t *p = &m->pieces[i];
+        job_t *j = job_at(b, &p->task.batch, p->task.segment, p->task.pack, p->task.slot);
+        if (j->state == REVOKED)
+            continue; /* it was on its way */
+        if (!b->o.streams || j->state != OUT || p->task.dispatch != j->dispatch)
+            fail("job %td has a piece in state %d", j - b->job, (int)j->state);
+        if (p->number != j->pieces++)
+            fail("job %td: piece %u is number %u", j - b->job, j->pieces - 1, p->number);
+        if (p->bytes.n == 0 || p->bytes.p[p->bytes.n - 1] != '\n')
+            fail("job %td: a piece is not whole lines", j - b->job);
+        pst_buf_putv(&j->text, p->bytes);
+    }
+}
+
 static void on_message(broker_t *b, const pst_msg_t *m)
 {
     if (m->type == PST_MSG_HELLO) {
@@ -439,6 +499,8 @@ static void on_message(broker_t *b, const pst_msg_t *m)
              (unsigned long long)m->seq);
     if (m->type == PST_MSG_OUTCOMES)
         on_outcomes(b, m);
+    else if (m->type == PST_MSG_PIECES)
+        on_pieces(b, &m->u.pieces);
     else if (m->type == PST_MSG_CAPACITY)
         set_capacity(b, m->u.capacity.pools, m->u.capacity.pools_n);
     else if (m->type == PST_MSG_BYE)
@@ -588,10 +650,16 @@ static void start_sim(broker_t *b)
             n++;
         for (unsigned i = 0; i < PST_COUNT(limits) && strcmp(b->o.scenario, "limits") == 0; i++)
             argv[n++] = limits[i];
+        if (b->o.streams) {
+            argv[n++] = "--stream-ms";
+            argv[n++] = strcmp(b->o.scenario, "lost") == 0 ? "100" : "2";
+        }
         if (b->o.tls) {
             argv[n++] = "--self-signed";
             argv[n++] = b->o.tls;
         }
+        if (b->o.http1)
+            argv[n++] = "--http1";
         dup2(out[1], STDOUT_FILENO);
         execv(b->o.sim, (char *const *)argv);
         _exit(127);
@@ -802,6 +870,123 @@ static void limits(broker_t *b)
              (unsigned long long)b->said[PST_RATE_TOKENS]);
 }
 
+/* The texts of a job's chunks, joined. */
+static void join(const job_t *j, pst_buf_t *ret)
+{
+    pst_json_t chunk;
+    pst_json_init(&chunk);
+    pst_buf_init(ret, 0);
+    pst_view_t left = pst_buf_view(&j->text);
+    while (left.n) {
+        size_t n = (size_t)((const char *)memchr(left.p, '\n', left.n) - left.p);
+        if (pst_json_parse(&chunk, pst_view(left.p, n), NULL))
+            fail("a line of a piece is not JSON: %.*s", (int)n, left.p);
+        uint32_t choice = pst_json_first(&chunk, pst_json_get(&chunk, 0, "choices"));
+        pst_view_t text = pst_json_raw(&chunk, pst_json_path(&chunk, choice, "delta", "content", NULL));
+        if (text.n > 2 && text.p[0] == '"')
+            pst_buf_put(ret, text.p + 1, text.n - 2);
+        left = pst_view(left.p + n + 1, left.n - n - 1);
+    }
+    pst_json_release(&chunk);
+}
+
+static void check_streamed(const broker_t *b, uint32_t index)
+{
+    const job_t *j = &b->job[index];
+    const char *echo = b->o.sim ? "echo:" : "";
+    pst_buf_t want, got;
+    unsigned i = b->o.sim ? index % PST_COUNT(asked) : 0;
+    /* A connection that is cut may take along all it had brought. */
+    uint8_t verdict = asked[i].cause == PST_CAUSE_CONNECTION && j->pieces == 0 ? PST_VERDICT_RETRY : asked[i].verdict;
+    if (j->verdict != verdict || j->cause != asked[i].cause)
+        fail("job %u, %s: verdict %u, cause %u", index, asked[i].mark, j->verdict, j->cause);
+    if (j->pieces == 0 ? j->verdict != PST_VERDICT_RETRY : j->verdict == PST_VERDICT_RETRY)
+        fail("job %u, %s: %u pieces", index, asked[i].mark, j->pieces);
+    join(j, &got);
+    pst_buf_init(&want, 0);
+    pst_buf_printf(&want, "%s%sjob %08u ", echo, b->o.sim ? asked[i].mark : "", index);
+    size_t n = PST_MIN(got.n, want.n);
+    if (n && memcmp(got.p, want.p, n) != 0)
+        fail("job %u said: %.*s", index, (int)got.n, got.p);
+    bool all = got.n >= b->o.prompt_bytes;
+    if (all != (j->verdict == PST_VERDICT_DONE || strcmp(asked[i].mark, "[[noend]]") == 0) && j->pieces)
+        fail("job %u, %s: said %zu bytes", index, asked[i].mark, got.n);
+    pst_buf_release(&want);
+    pst_buf_release(&got);
+}
+
+/* Of those that are revoked some have told something. */
+static uint32_t revoke_last(broker_t *b)
+{
+    pst_task_ref_t refs[16];
+    uint32_t n = 0;
+    for (pst_ns_t start = pst_clock_mono(); b->ended == 0 && within(start, 10);)
+        step(b);
+    for (uint32_t i = b->o.jobs; i-- > 0 && n < PST_COUNT(refs);) {
+        uint32_t at = i / b->o.pack_jobs;
+        if (b->job[i].state != OUT)
+            continue;
+        refs[n++] = (pst_task_ref_t){b->batch, at / 64, at, (uint16_t)(i - b->pack[at].first), b->job[i].dispatch};
+        b->job[i].state = REVOKED;
+        b->out--;
+    }
+    pst_msg_t m = {.type = PST_MSG_REVOKE, .u.revoke = {refs, n}};
+    send_msg(b, &m);
+    return n;
+}
+
+static void stream(broker_t *b)
+{
+    uint32_t revoked = 0, late = 0;
+    if (b->o.sim) { /* what answers by itself has ended before all are given */
+        give_all(b);
+        revoked = revoke_last(b);
+        if (revoked == 0)
+            fail("all streams had ended when they were to be revoked");
+    }
+    run_jobs(b, b->o.jobs - revoked);
+    stop_worker(b);
+    for (uint32_t i = 0; i < b->o.jobs; i++) {
+        if (b->job[i].state != REVOKED)
+            check_streamed(b, i);
+        else
+            late += b->job[i].done;
+    }
+    if (late && late == revoked)
+        fail("whatever was revoked had an outcome");
+}
+
+/* A broker knows of what it has begun to hear; the rest goes on. */
+static void lose_streams(broker_t *b)
+{
+    uint32_t begun = 0, lost = 0;
+    give_all(b);
+    for (pst_ns_t start = pst_clock_mono(); begun < b->o.jobs / 2 && within(start, 10); begun = 0) {
+        step(b);
+        for (uint32_t i = 0; i < b->o.jobs; i++)
+            begun += b->job[i].pieces > 0;
+        if (begun >= b->o.jobs / 2)
+            break;
+    }
+    do_fault(b, REFUSE);
+    for (uint32_t i = 0; i < b->o.jobs; i++)
+        b->job[i].returned = b->job[i].pieces;
+    run_jobs(b, b->o.jobs);
+    stop_worker(b);
+    for (uint32_t i = 0; i < b->o.jobs; i++) {
+        const job_t *j = &b->job[i];
+        bool goes_on = j->verdict == PST_VERDICT_DONE && j->pieces > 0;
+        bool is_lost = j->verdict == PST_VERDICT_FINAL && j->cause == PST_CAUSE_WORKER_LOST;
+        lost += is_lost;
+        /* Its first piece may have been on its way when the session ended. */
+        if (!(is_lost || (goes_on && j->returned == 0)) || (j->returned && j->pieces != j->returned))
+            fail("job %u had told %u pieces: verdict %u, cause %u, %u pieces", i, j->returned, j->verdict, j->cause,
+                 j->pieces);
+    }
+    if (lost == 0)
+        fail("no stream had begun");
+}
+
 /* ---- main ------------------------------------------------------------------------------------------------- */
 
 static const struct option longs[] = {
@@ -812,7 +997,8 @@ static const struct option longs[] = {
     {"every", required_argument, NULL, 'e'},    {"over", required_argument, NULL, 'o'},
     {"sim", required_argument, NULL, 'S'},      {"fault", required_argument, NULL, 'f'},
     {"latency-ms", required_argument, NULL, 'l'},   {"stats", no_argument, NULL, 's'},
-    {"tls", required_argument, NULL, 't'},      {NULL, 0, NULL, 0},
+    {"tls", required_argument, NULL, 't'},      {"http1", no_argument, NULL, '1'},
+    {NULL, 0, NULL, 0},
 };
 
 static uint32_t number(const char *text)
@@ -842,12 +1028,14 @@ static void parse(int argc, char **argv, options_t *o)
         case 'l': o->latency_ms = optarg; break;
         case 's': o->stats = true; break;
         case 't': o->tls = optarg; break;
+        case '1': o->http1 = true; break;
         default: exit(2);
         }
     }
     o->scenario = optind < argc ? argv[optind] : "plain";
+    o->streams = strcmp(o->scenario, "stream") == 0 || strcmp(o->scenario, "lost") == 0;
     if (!o->worker || !o->config || o->jobs == 0 || o->pack_jobs == 0 || o->pack_jobs > PST_PACK_JOBS_MAX)
-        fail("--worker PROGRAM --config FILE [options] plain|faults|revoke|drain|reload|limits");
+        fail("--worker PROGRAM --config FILE [options] plain|faults|revoke|drain|reload|stream|lost|limits");
 }
 
 int main(int argc, char **argv)
@@ -876,6 +1064,10 @@ int main(int argc, char **argv)
         all_jobs(&b);
     else if (strcmp(b.o.scenario, "limits") == 0)
         limits(&b);
+    else if (strcmp(b.o.scenario, "stream") == 0)
+        stream(&b);
+    else if (strcmp(b.o.scenario, "lost") == 0)
+        lose_streams(&b);
     else if (strcmp(b.o.scenario, "revoke") == 0)
         revoke_half(&b);
     else if (strcmp(b.o.scenario, "drain") == 0)

@@ -5,7 +5,7 @@
 #include <dirent.h>
 #include <jansson.h>
 
-#include "provider.h"
+#include "providers/stream.h"
 
 #define CASES_MAX 512
 #define WALL_S UINT64_C(1700000000)
@@ -99,7 +99,7 @@ static void assert_json(const char *what, pst_view_t got, const json_t *want)
 {
     json_error_t error;
     json_t *j =
-        json_loadb(got.p ? got.p : "", got.n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+        json_loadb(got.p ? got.p : "", got.n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!j)
         fail_msg("%s is not JSON: %s\n got: %.*s", what, error.text, (int)got.n, got.p);
     if (!json_equal(j, want)) {
@@ -184,6 +184,162 @@ static void assert_reading(const pst_reading_t *r, const json_t *expect)
     assert_true((r->cause == PST_CAUSE_NONE) == (r->verdict == PST_VERDICT_DONE));
 }
 
+static void assert_lines(pst_view_t got, const json_t *want)
+{
+    size_t i = 0;
+    while (got.n) {
+        const char *feed = memchr(got.p, '\n', got.n);
+        assert_non_null(feed);
+        size_t n = (size_t)(feed - got.p);
+        if (i == json_array_size(want))
+            fail_msg("one line too many: %.*s", (int)n, got.p);
+        const json_t *line = json_array_get(want, i++);
+        if (json_is_string(line))
+            assert_text("line", pst_view(got.p, n), json_string_value(line), json_string_length(line));
+        else
+            assert_json("line", pst_view(got.p, n), line);
+        got = pst_view(feed + 1, got.n - n - 1);
+    }
+    assert_int_equal(i, json_array_size(want));
+}
+
+/* ---- streams ---- */
+
+static void put_u32(pst_buf_t *b, size_t n)
+{
+    for (int shift = 24; shift >= 0; shift -= 8)
+        pst_buf_putc(b, (char)(n >> shift));
+}
+
+static void put_frame_header(pst_buf_t *b, const char *name, const char *value)
+{
+    pst_buf_putc(b, (char)strlen(name));
+    pst_buf_puts(b, name);
+    pst_buf_puts(b, "\7");
+    pst_buf_putc(b, 0);
+    pst_buf_putc(b, (char)strlen(value));
+    pst_buf_puts(b, value);
+}
+
+static void put_frame(pst_buf_t *b, const json_t *frame, const char *data)
+{
+    pst_buf_t head;
+    bool failure = json_is_true(json_object_get(frame, "failure"));
+    size_t from = b->n;
+    pst_buf_init(&head, 0);
+    put_frame_header(&head, failure ? ":exception-type" : ":event-type", string_or(frame, "name", ""));
+    put_frame_header(&head, ":content-type", "application/json");
+    put_frame_header(&head, ":message-type", failure ? "exception" : "event");
+    put_u32(b, 16 + head.n + strlen(data));
+    put_u32(b, head.n);
+    put_u32(b, pst_frames_crc(b->p + from, 8));
+    pst_buf_putv(b, pst_buf_view(&head));
+    pst_buf_puts(b, data);
+    put_u32(b, pst_frames_crc(b->p + from, b->n - from));
+    pst_buf_release(&head);
+}
+
+static void put_event(pst_buf_t *b, const json_t *event, const char *data)
+{
+    const char *name = string_or(event, "event", NULL);
+    if (name)
+        pst_buf_printf(b, "event: %s\n", name);
+    pst_buf_printf(b, "data: %s\n\n", data);
+}
+
+/* What a stream brings, byte for byte. */
+static void put_stream(pst_buf_t *b, const json_t *stream)
+{
+    const json_t *events = json_object_get(stream, "events"), *frames = json_object_get(stream, "frames");
+    size_t i;
+    json_t *e;
+    pst_buf_puts(b, string_or(stream, "text", ""));
+    json_array_foreach(events ? events : frames, i, e) {
+        const json_t *data = json_object_get(e, "data");
+        char *text = json_is_string(data) ? strdup(json_string_value(data)) : json_dumps(data, JSON_COMPACT);
+        if (events)
+            put_event(b, e, text);
+        else
+            put_frame(b, e, text ? text : "");
+        free(text);
+    }
+}
+
+static unsigned headers_of(const json_t *answer, pst_http_header_t *ret)
+{
+    unsigned n = 0;
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(answer, "headers"), name, value)
+        ret[n++] = (pst_http_header_t){pst_view_str(name), pst_view_str(json_string_value(value))};
+    return n;
+}
+
+/* In pieces of `most` bytes: it must not matter where they are cut. */
+static void run_stream_in(const pst_task_t *task, const json_t *c, pst_view_t bytes, size_t most)
+{
+    const json_t *stream = json_object_get(c, "stream"), *status = json_object_get(stream, "status");
+    pst_http_header_t header[32];
+    pst_http_answer_t head = {.status = status ? (int)json_integer_value(status) : 200, .header = header,
+                              .wall_ms = WALL_S * 1000};
+    pst_stream_t s;
+    pst_arena_t a;
+    pst_buf_t out;
+    pst_reading_t r;
+    pst_stream_state_t state = PST_STREAM_MORE;
+    head.headers = headers_of(stream, header);
+    pst_arena_init(&a, 0);
+    pst_buf_init(&out, 0);
+    pst_stream_init(&s);
+    pst_stream_begin(&s, provider, task);
+    assert_true(pst_stream_is(&head));
+    for (size_t at = 0; at < bytes.n && state == PST_STREAM_MORE; at += most)
+        state = pst_stream_feed(&s, &head, pst_view(bytes.p + at, PST_MIN(most, bytes.n - at)), &a, &out, &r);
+    if (state != PST_STREAM_FAILED) {
+        pst_cause_t cause = cause_of(string_or(stream, "transport", ""));
+        pst_http_answer_t cut = {.transport = cause, .wall_ms = WALL_S * 1000};
+        pst_stream_end(&s, cause == PST_CAUSE_NONE ? &head : &cut, &a, &out, &r);
+    }
+    assert_lines(pst_buf_view(&out), json_object_get(c, "lines"));
+    assert_reading(&r, json_object_get(c, "expect"));
+    assert_true(r.verdict == PST_VERDICT_DONE || r.verdict == PST_VERDICT_FINAL || out.n == 0);
+    pst_stream_release(&s);
+    pst_buf_release(&out);
+    pst_arena_release(&a);
+}
+
+static void run_stream(const pst_task_t *task, const json_t *c)
+{
+    const json_t *stream = json_object_get(c, "stream");
+    pst_buf_t bytes;
+    if (!stream)
+        return;
+    pst_buf_init(&bytes, 0);
+    put_stream(&bytes, stream);
+    run_stream_in(task, c, pst_buf_view(&bytes), PST_MAX(bytes.n, 1u));
+    run_stream_in(task, c, pst_buf_view(&bytes), 1);
+    run_stream_in(task, c, pst_buf_view(&bytes), 7);
+    pst_buf_release(&bytes);
+}
+
+/* A whole answer is told in lines. */
+static void run_whole(const pst_task_t *task, const json_t *c, const pst_http_answer_t *answer, pst_arena_t *a,
+                      pst_reading_t *r)
+{
+    pst_stream_t s;
+    pst_buf_t out;
+    if (!json_object_get(c, "lines"))
+        return;
+    pst_buf_init(&out, 0);
+    pst_stream_init(&s);
+    pst_stream_begin(&s, provider, task);
+    pst_stream_whole(&s, answer, a, &out, r);
+    assert_lines(pst_buf_view(&out), json_object_get(c, "lines"));
+    assert_true(r->body.n == 0);
+    pst_stream_release(&s);
+    pst_buf_release(&out);
+}
+
 /* ---- running ---- */
 
 static void run_build(const pst_task_t *task, pst_arena_t *a, const json_t *c)
@@ -212,21 +368,19 @@ static void run_read(const pst_task_t *task, pst_arena_t *a, const json_t *c)
     const json_t *answer = json_object_get(c, "answer");
     pst_http_header_t header[32];
     pst_http_answer_t in = {.header = header, .wall_ms = WALL_S * 1000};
-    const char *name;
-    json_t *value;
     if (!answer)
         return;
     const json_t *status = json_object_get(answer, "status");
     in.status = status ? (int)json_integer_value(status) : 200;
     in.transport = cause_of(string_or(answer, "transport", ""));
-    json_object_foreach(json_object_get(answer, "headers"), name, value) header[in.headers++] =
-        (pst_http_header_t){pst_view_str(name), pst_view_str(json_string_value(value))};
+    in.headers = headers_of(answer, header);
     char *body = body_of(answer, &in.body.n);
     in.body.p = body;
     pst_reading_t r;
     memset(&r, 0xa5, sizeof r);
     pst_provider_read(provider, task, &in, a, &r);
     assert_reading(&r, json_object_get(c, "expect"));
+    run_whole(task, c, &in, a, &r);
     free(body);
 }
 
@@ -257,12 +411,16 @@ static void run_case(void **state)
         .api_version = pst_view_str(string_or(c, "api_version", NULL)),
         .random = RANDOM,
         .wall_s = WALL_S,
+        .live = json_is_true(json_object_get(c, "live")),
     };
+    task.stream = task.live && pst_provider_streams(provider, &task);
+    task.usage_wanted = pst_json_is(&body, pst_json_path(&body, 0, "stream_options", "include_usage", NULL), PST_JSON_TRUE);
     run_build(&task, &arena, c);
     if (!provider->internal)
         task.body = NULL; /* as in the worker, when the answer comes */
     task.tape = &tape;
     run_read(&task, &arena, c);
+    run_stream(&task, c);
     pst_json_release(&body);
     pst_json_release(&tape);
     pst_arena_release(&arena);

@@ -11,6 +11,10 @@
  *   expect          {verdict, cause, status, body | body_text, message, request_id, wait_ms,
  *                   usage: {input, cached, output} | null, whole_provider}.  Left out: verdict is
  *                   DONE, cause none, whole_provider false, the others are not looked at
+ *   live            true: the answer is taken while it is made; asked for as a stream where that can be
+ *   stream          {status, headers, events: [{event, data}] | frames: [{name, failure, data}] | text, transport}:
+ *                   what comes; data that is no string is printed; transport: how it breaks off
+ *   lines           the chunks that must be made, of `stream` or of a whole `answer`; a string where bytes matter
  * Bodies are compared as JSON, *_text byte by byte.  The clock stands at 2023-11-14T22:13:20Z, the
  * random number is 0x0123456789abcdef. */
 #ifndef PST_ADAPTER_FIXTURE_H

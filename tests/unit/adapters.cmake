@@ -12,6 +12,7 @@ pst_unit(adapter_azure adapter_fixture)
 pst_unit(adapter_delay pst_providers)
 pst_unit(adapter_limits pst_providers)
 pst_unit(adapter_registry pst_providers)
+pst_unit(adapter_stream pst_providers)
 # Requests and answers that are drawn from seeds, there and back: many more of them with PST_NIGHTLY.
 pst_unit(adapter_round pst_providers PkgConfig::JANSSON)
 target_sources(adapter_round_test PRIVATE adapter_round_draw.c adapter_round_normal.c adapter_round_loss.c

@@ -26,7 +26,8 @@
  *   p  pauses for PAUSE_MS
  *   c  closes
  *   w  waits until the client closes
- *   d  reads until then */
+ *   d  reads until then
+ *   g  waits until it is told to go on */
 typedef struct server {
     const char *const *does; /* a connection each */
     const char *const *answer;
@@ -39,6 +40,7 @@ typedef struct server {
     size_t request_n[REQUESTS_MAX];
     unsigned requests, answers, accepted;
     bool closed_by_client;
+    int go[2];       /* a pipe, for `g` */
 } server_t;
 
 static bool readable(int fd)
@@ -103,6 +105,8 @@ static void serve_one(server_t *s, int fd, const char *does)
             s->closed_by_client = readable(fd) && recv(fd, &c, 1, 0) <= 0;
         if (*does == 'a' || *does == 's' || *does == 'e')
             read_request(s, fd, *does != 'e');
+        if (*does == 'g' && readable(s->go[0]))
+            assert_int_equal(read(s->go[0], &c, 1), 1);
         if (*does == 'a' || *does == 'e' || *does == 't')
             send_answer(s, fd);
         if (*does == 'd')
@@ -1150,6 +1154,270 @@ static void calls_outlive_their_target(void **state)
     }
 }
 
+/* ---- answers that are wanted as they come ---------------------------------------------------- */
+
+#define CHUNKED_HEAD "HTTP/1.1 200 OK\r\nX-Request-ID: r-1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+/* What came of a streamed answer, and what is done about it. */
+typedef struct stream {
+    client_t c;
+    server_t s;
+    pst_http_call_t *call;
+    char got[256];
+    unsigned parts, goes;   /* the server is told to go on so many times */
+    pst_http_part_t does;   /* with the first part; those behind it are taken */
+    bool pauses, held;      /* at the first part */
+    pst_ns_t since;         /* paused */
+    bool stops;             /* the loop, at the first part */
+    int status;
+} stream_t;
+
+static pst_http_part_t on_part(void *arg, const pst_http_answer_t *head, pst_view_t bytes)
+{
+    stream_t *t = arg;
+    size_t n = strlen(t->got);
+    t->status = head->status;
+    assert_int_equal(head->body.n, 0);
+    assert_true(bytes.n > 0);
+    t->parts++;
+    if (t->goes > 0 && t->goes--)
+        assert_int_equal(write(t->s.go[1], "g", 1), 1);
+    if (t->does == PST_HTTP_KEEP)
+        return PST_HTTP_KEEP;
+    snprintf(t->got + n, sizeof t->got - n, "%.*s", (int)bytes.n, bytes.p);
+    t->held = t->pauses && t->parts == 1;
+    if (t->stops)
+        pst_loop_stop(t->c.loop);
+    if (t->does == PST_HTTP_CUT)
+        t->c.ended++;
+    return t->does;
+}
+
+static void on_stream_done(void *arg, const pst_http_answer_t *a, uint64_t latency_us)
+{
+    on_done(&((stream_t *)arg)->c, a, latency_us);
+}
+
+static void stream_begin(stream_t *t, const char *const *does, const char *const *answer, bool through_curl,
+                         pst_ns_t timeout)
+{
+    t->s.does = does;
+    t->s.answer = answer;
+    t->s.connections = PST_MAX(t->s.connections, 1u);
+    assert_int_equal(pipe(t->s.go), 0);
+    server_start(&t->s);
+    client_start(&t->c, t->s.port, through_curl, timeout);
+    t->c.wanted = 1;
+    t->call = pst_http_stream(t->c.http, t->c.target, &small, on_part, on_stream_done, t);
+    assert_non_null(t->call);
+}
+
+static void stream_end(stream_t *t)
+{
+    client_stop(&t->c);
+    server_join(&t->s);
+    server_release(&t->s);
+    close(t->s.go[0]);
+    close(t->s.go[1]);
+}
+
+/* The server says the next only when the last has been heard. */
+static void stream_by_words(bool through_curl)
+{
+    static const char *const does[] = {"agtgtw"};
+    static const char *const words[] = {CHUNKED_HEAD "3\r\none\r\n", "4\r\n two\r\n", "1\r\n.\r\n0\r\n\r\n"};
+    stream_t t = {.goes = 2, .does = PST_HTTP_TAKEN};
+    stream_begin(&t, does, words, through_curl, 60 * PST_SEC);
+    pst_loop_run(t.c.loop);
+    stream_end(&t);
+    assert_string_equal(t.got, "one two.");
+    assert_int_equal(t.parts, 3);
+    assert_int_equal(t.status, 200);
+    assert_int_equal(t.c.status, 200);
+    assert_string_equal(t.c.header, "r-1");
+    assert_string_equal(t.c.body, "");
+}
+
+static void an_answer_comes_as_it_is_said(void **state)
+{
+    (void)state;
+    stream_by_words(false);
+    stream_by_words(true);
+}
+
+/* Whatever was not taken is there in the end. */
+static void stream_kept(bool through_curl)
+{
+    static const char *const does[] = {"agtw"};
+    static const char *const words[] = {
+        "HTTP/1.1 429 Slow\r\nX-Request-ID: r-2\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n",
+        "4\r\n two\r\n0\r\n\r\n"};
+    stream_t t = {.goes = 1, .does = PST_HTTP_KEEP};
+    stream_begin(&t, does, words, through_curl, 60 * PST_SEC);
+    pst_loop_run(t.c.loop);
+    stream_end(&t);
+    assert_int_equal(t.parts, 1);
+    assert_int_equal(t.c.status, 429);
+    assert_string_equal(t.c.header, "r-2");
+    assert_string_equal(t.c.body, "one two");
+}
+
+static void an_answer_may_be_kept(void **state)
+{
+    (void)state;
+    stream_kept(false);
+    stream_kept(true);
+}
+
+static void stream_cut(bool through_curl)
+{
+    static const char *const does[] = {"aw"};
+    static const char *const words[] = {CHUNKED_HEAD "3\r\none\r\n"};
+    stream_t t = {.does = PST_HTTP_CUT};
+    stream_begin(&t, does, words, through_curl, 60 * PST_SEC);
+    pst_loop_run(t.c.loop);
+    stream_end(&t);
+    assert_string_equal(t.got, "one");
+    assert_int_equal(t.c.ended, 1); /* by the part, and not once more */
+    assert_true(t.s.closed_by_client);
+}
+
+static void a_stream_is_cut_by_its_part(void **state)
+{
+    (void)state;
+    stream_cut(false);
+    stream_cut(true);
+}
+
+/* The connection goes in the middle: what was said has come. */
+static void stream_broken(bool through_curl)
+{
+    static const char *const does[] = {"agc"};
+    static const char *const words[] = {CHUNKED_HEAD "3\r\none\r\n"};
+    stream_t t = {.goes = 1, .does = PST_HTTP_TAKEN};
+    stream_begin(&t, does, words, through_curl, 60 * PST_SEC);
+    pst_loop_run(t.c.loop);
+    stream_end(&t);
+    assert_string_equal(t.got, "one");
+    assert_int_equal(t.c.status, 0);
+    assert_int_equal(t.c.cause, PST_CAUSE_CONNECTION);
+}
+
+static void a_stream_breaks_behind_what_came(void **state)
+{
+    (void)state;
+    stream_broken(false);
+    stream_broken(true);
+}
+
+static void stream_overdue(bool through_curl)
+{
+    static const char *const does[] = {"aw"};
+    static const char *const words[] = {CHUNKED_HEAD "3\r\none\r\n"};
+    stream_t t = {.does = PST_HTTP_TAKEN};
+    stream_begin(&t, does, words, through_curl, 300 * PST_MS);
+    pst_loop_run(t.c.loop);
+    stream_end(&t);
+    assert_string_equal(t.got, "one");
+    assert_int_equal(t.c.cause, PST_CAUSE_TIMEOUT);
+}
+
+static void a_stream_has_no_more_time_than_another_call(void **state)
+{
+    (void)state;
+    stream_overdue(false);
+    stream_overdue(true);
+}
+
+/* With a length told before, or until the end of the connection. */
+static void stream_otherwise(bool through_curl)
+{
+    static const char *const whole[] = {"aw"}, *const cut[] = {"agtc"};
+    static const char *const by_length[] = {"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\none two"};
+    static const char *const by_end[] = {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\none", " two"};
+    stream_t t = {.does = PST_HTTP_TAKEN}, u = {.goes = 1, .does = PST_HTTP_TAKEN};
+    stream_begin(&t, whole, by_length, through_curl, 60 * PST_SEC);
+    pst_loop_run(t.c.loop);
+    stream_end(&t);
+    assert_string_equal(t.got, "one two");
+    assert_int_equal(t.c.status, 200);
+    stream_begin(&u, cut, by_end, through_curl, 60 * PST_SEC);
+    pst_loop_run(u.c.loop);
+    stream_end(&u);
+    assert_string_equal(u.got, "one two");
+    assert_int_equal(u.parts, 2);
+    assert_int_equal(u.c.status, 200);
+}
+
+static void a_stream_may_have_any_form(void **state)
+{
+    (void)state;
+    stream_otherwise(false);
+    stream_otherwise(true);
+}
+
+/* Pauses as soon as there is a part; for so long as that takes nothing more comes. */
+static pst_ns_t on_paused_turn(void *arg, pst_ns_t now)
+{
+    stream_t *t = arg;
+    if (t->held) {
+        t->held = false;
+        pst_http_pause(t->c.http, t->call, true);
+        t->since = now;
+        assert_int_equal(write(t->s.go[1], "g", 1), 1);
+    } else if (t->pauses && t->parts && now - t->since > 200 * PST_MS) {
+        assert_int_equal(t->parts, 1);
+        t->pauses = false;
+        pst_http_pause(t->c.http, t->call, false);
+    }
+    return now + 10 * PST_MS;
+}
+
+static void stream_paused(bool through_curl)
+{
+    static const char *const does[] = {"agtw"};
+    static const char *const words[] = {CHUNKED_HEAD "3\r\none\r\n", "4\r\n two\r\n0\r\n\r\n"};
+    stream_t t = {.does = PST_HTTP_TAKEN, .pauses = true};
+    stream_begin(&t, does, words, through_curl, 60 * PST_SEC);
+    pst_loop_prepare(t.c.loop, on_paused_turn, &t);
+    pst_loop_run(t.c.loop);
+    stream_end(&t);
+    assert_string_equal(t.got, "one two");
+    assert_int_equal(t.c.status, 200);
+}
+
+static void a_paused_stream_waits(void **state)
+{
+    (void)state;
+    stream_paused(false);
+    stream_paused(true);
+}
+
+/* Cut while it is paused; what its handle or connection remembers must not hold up the next call. */
+static void stream_cancelled(bool through_curl)
+{
+    static const char *const does[] = {"aw", "aw"};
+    static const char *const words[] = {CHUNKED_HEAD "3\r\none\r\n", ANSWER};
+    stream_t t = {.does = PST_HTTP_TAKEN, .stops = true};
+    t.s.connections = 2;
+    stream_begin(&t, does, words, through_curl, 60 * PST_SEC);
+    pst_loop_run(t.c.loop);
+    assert_int_equal(t.parts, 1);
+    pst_http_pause(t.c.http, t.call, true);
+    pst_http_cancel(t.c.http, &t.call);
+    t.c.wanted = 0;
+    call(&t.c, &small);
+    assert_string_equal(t.c.body, "{}");
+    stream_end(&t);
+}
+
+static void a_paused_stream_can_be_cut(void **state)
+{
+    (void)state;
+    stream_cancelled(false);
+    stream_cancelled(true);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_request_is_what_was_asked_for),
     cmocka_unit_test(a_proxy_is_the_providers_own_or_the_environments),
@@ -1183,6 +1451,14 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_answer_in_drops_is_not_idle),
     cmocka_unit_test(a_cut_call_is_not_heard_of),
     cmocka_unit_test(calls_outlive_their_target),
+    cmocka_unit_test(an_answer_comes_as_it_is_said),
+    cmocka_unit_test(an_answer_may_be_kept),
+    cmocka_unit_test(a_stream_is_cut_by_its_part),
+    cmocka_unit_test(a_stream_breaks_behind_what_came),
+    cmocka_unit_test(a_stream_has_no_more_time_than_another_call),
+    cmocka_unit_test(a_stream_may_have_any_form),
+    cmocka_unit_test(a_paused_stream_waits),
+    cmocka_unit_test(a_paused_stream_can_be_cut),
 };
 
 UNIT_MAIN(tests)

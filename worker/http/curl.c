@@ -97,8 +97,9 @@ typedef struct call {
     bool too_large, stalled;
     char said[CURL_ERROR_SIZE];  /* by curl, of what went wrong */
     bool own_proxy;              /* the easy handle is set to a site's */
-    pst_http_done_fn *done;
-    void *arg;
+    bool streams, cut;           /* on_part has its body; it wanted no more */
+    bool paused;
+    pst_http_back_t back;
 } call_t;
 
 /* ---- sites ----------------------------------------------------------------------------------- */
@@ -215,6 +216,33 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
     c->heard = pst_loop_now(c->shard->curl->loop);
     c->too_large = !pst_reply_body(reply_of(c), p, size * n);
     return c->too_large ? 0 : size * n;
+}
+
+/* Of a call that wants its body as it comes. */
+static size_t on_part(char *p, size_t size, size_t n, void *arg)
+{
+    call_t *c = arg;
+    if (!c->back.part)
+        return on_body(p, size, n, arg);
+    c->heard = pst_loop_now(c->shard->curl->loop);
+    pst_http_header_t header[PST_HTTP_ANSWER_HEADERS_MAX];
+    pst_http_answer_t head = {.transport = PST_CAUSE_NONE, .wall_ms = pst_clock_wall_ms()};
+    long status = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+    head.status = (int)status;
+    pst_reply_fill(reply_of(c), header, &head);
+    head.body = pst_view(NULL, 0);
+    switch (c->back.part(c->back.arg, &head, pst_view(p, size * n))) {
+    case PST_HTTP_TAKEN:
+        return size * n;
+    case PST_HTTP_KEEP:
+        c->back.part = NULL;
+        return on_body(p, size, n, arg);
+    case PST_HTTP_CUT:
+        break;
+    }
+    c->cut = true;
+    return 0;
 }
 
 static size_t on_header(char *p, size_t size, size_t n, void *arg)
@@ -399,10 +427,18 @@ static void rest_call(pst_curl_t *p, call_t *c)
         c->site->calls--;
     pst_curl_site_unref(&c->site);
     pst_replies_give(&p->replies, &c->reply);
-    c->connected = NULL;
     pst_heap_remove(&p->answers, &c->answer);
+    if (c->paused) { /* its handle may remember that */
+        pst_link_remove(&c->link);
+        free_call(c);
+        return;
+    }
+    c->connected = NULL;
     c->too_large = c->stalled = false;
     c->said[0] = '\0';
+    if (c->streams)
+        curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_body);
+    c->streams = c->cut = false;
     pst_link_remove(&c->link);
     pst_link_after(&p->idle, &c->link);
 }
@@ -422,7 +458,7 @@ static void hand_out(pst_curl_t *p, call_t *c, int fd)
     pst_curl_connected_fn *connected = pst_take(&c->connected);
     unwatch(p, fd);
     pst_wire_tls(&wire, fd, c->easy, close_wire, c);
-    connected(c->arg, &wire, NULL);
+    connected(c->back.arg, &wire, NULL);
 }
 
 /* Without TLS a descriptor is all it needs: curl closes its own, another one keeps the connection open. */
@@ -443,7 +479,7 @@ static void finish_connect(pst_curl_t *p, call_t *c, CURLcode code)
         trouble_of(c, code, &trouble);
     pst_wire_plain(&wire, own);
     leave_shard(c);
-    c->connected(c->arg, own < 0 ? NULL : &wire, &trouble);
+    c->connected(c->back.arg, own < 0 ? NULL : &wire, &trouble);
     rest_call(p, c);
 }
 
@@ -469,7 +505,8 @@ static void finish(pst_curl_t *p, call_t *c, CURLcode code)
     count(p, c, code);
     fill_answer(c, code, header, &trouble, &answer);
     leave_shard(c);
-    c->done(c->arg, &answer, (uint64_t)us);
+    if (!c->cut)
+        c->back.done(c->back.arg, &answer, (uint64_t)us);
     rest_call(p, c);
 }
 
@@ -594,9 +631,10 @@ static shard_t *add_shard(pst_curl_t *p)
     curl_multi_setopt(s->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(s->multi, CURLMOPT_TIMERDATA, s);
     curl_multi_setopt(s->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-    /* Or HTTP/2 opens connections by the hundred while the first are still shaking hands. */
-    curl_multi_setopt(s->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)SHARD_CALLS);
-    curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)SHARD_CALLS);
+    /* Past either curl closes the connection that has rested longest, and takes one that was handed out for such.  Those
+     * of all calls there can be, and as many again that rest, do not come to that. */
+    curl_multi_setopt(s->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 2L * SHARD_CALLS);
+    curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, 2L * SHARD_CALLS);
     p->shard = pst_realloc(p->shard, (p->shards + 1) * sizeof *p->shard);
     p->shard[p->shards++] = s;
     return s;
@@ -746,12 +784,11 @@ static void set_site(const pst_curl_t *p, call_t *c, pst_curl_site_t *s)
         set_trust(p, c, s);
 }
 
-pst_http_call_t *pst_curl_start(pst_curl_t *p, pst_curl_site_t *s, const pst_http_req_t *req, pst_http_done_fn *done,
-                                void *arg)
+pst_http_call_t *pst_curl_start(pst_curl_t *p, pst_curl_site_t *s, const pst_http_req_t *req,
+                                const pst_http_back_t *back)
 {
     call_t *c = idle_call(p);
-    c->done = done;
-    c->arg = arg;
+    c->back = *back;
     if (!set_url(c, s->base_url, req->path)) {
         rest_call(p, c);
         return NULL;
@@ -760,8 +797,22 @@ pst_http_call_t *pst_curl_start(pst_curl_t *p, pst_curl_site_t *s, const pst_htt
     set_headers(c, s, req);
     set_body(c, req);
     set_manner(c, s->tls, s->timeout_ms, false);
+    c->streams = back->part != NULL;
+    if (c->streams)
+        curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_part);
     enter_shard(p, c);
     return &c->base;
+}
+
+/* Going on, curl gives what it has from within this call; that nobody wants more of it then goes unseen. */
+void pst_curl_pause(pst_http_call_t *call, bool paused)
+{
+    call_t *c = PST_CONTAINER(call, call_t, base);
+    pst_curl_t *p = c->shard->curl;
+    c->paused = paused;
+    curl_easy_pause(c->easy, paused ? CURLPAUSE_RECV : CURLPAUSE_CONT);
+    if (c->cut)
+        pst_curl_cancel(p, call);
 }
 
 void pst_curl_cancel(pst_curl_t *p, pst_http_call_t *call)
@@ -775,7 +826,7 @@ void pst_curl_connect(pst_curl_t *p, pst_curl_site_t *s, pst_curl_connected_fn *
 {
     call_t *c = idle_call(p);
     c->connected = connected;
-    c->arg = arg;
+    c->back.arg = arg;
     PST_ASSERT(set_url(c, s->base_url, pst_view(NULL, 0)));
     set_site(p, c, s);
     set_manner(c, false, CONNECT_TIMEOUT_MS, true);

@@ -40,8 +40,9 @@ bool pst_curl_site_http1(const pst_curl_site_t *s);
 bool pst_curl_site_asking(const pst_curl_site_t *s);
 
 /* As pst_http_start. */
-pst_http_call_t *pst_curl_start(pst_curl_t *p, pst_curl_site_t *s, const pst_http_req_t *req, pst_http_done_fn *done,
-                                void *arg);
+pst_http_call_t *pst_curl_start(pst_curl_t *p, pst_curl_site_t *s, const pst_http_req_t *req,
+                                const pst_http_back_t *back);
+void pst_curl_pause(pst_http_call_t *call, bool paused);
 void pst_curl_cancel(pst_curl_t *p, pst_http_call_t *call);
 
 /* wire: the callee's, who closes it before pst_curl_destroy; NULL: there is none, because of `why`. */

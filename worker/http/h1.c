@@ -14,11 +14,13 @@
 /* Connections of a site being made at once: while TLS shakes hands a connection takes twice the memory, and making one
  * is mostly computing, which is not done sooner by beginning all at once. */
 #define CONNECTING_MAX 128
+/* Of a streamed answer read through TLS, before the others have their turn. */
+#define PARTS_PER_TURN 16
 
 typedef struct call call_t;
 
 typedef struct conn {
-    pst_link_t link;      /* site's idle, or h1's unsent while it has something to send */
+    pst_link_t link;      /* site's idle, h1's unsent while it has something to send, or h1's resumed */
     pst_h1_site_t *site;
     pst_wire_t wire;
     uint32_t events;      /* watched for */
@@ -46,8 +48,8 @@ struct call {
     pst_trouble_t *trouble; /* ended without an answer */
     pst_reply_t *reply;   /* ended: with what follows it waits to be reported */
     uint64_t latency_us;
-    pst_http_done_fn *done;
-    void *arg;
+    bool paused;          /* its answer is not read */
+    pst_http_back_t back;
 };
 
 struct pst_h1_site {
@@ -72,6 +74,7 @@ struct pst_h1 {
     pst_curl_t *curl;
     pst_link_t sites;
     pst_link_t unsent;    /* conn_t.link: to be sent in the next step */
+    pst_link_t resumed;   /* conn_t.link: to be read in the next step, for TLS may hold some of it */
     pst_link_t ended;     /* call_t.link */
     unsigned ended_n;
     uint64_t reused;
@@ -239,7 +242,7 @@ static void report(call_t *c)
         pst_reply_fill(c->reply, header, &answer);
     }
     pst_link_remove(&c->link);
-    c->done(c->arg, &answer, c->latency_us);
+    c->back.done(c->back.arg, &answer, c->latency_us);
     recycle(c);
 }
 
@@ -344,6 +347,11 @@ static void send_elsewhere(conn_t *n)
     find_conn(c);
 }
 
+static uint32_t wanted(const call_t *c, bool failed)
+{
+    return (c->paused ? 0 : EPOLLIN) | (c->sent < c->bytes && !failed ? EPOLLOUT : 0);
+}
+
 /* false: the connection is gone. */
 static bool send_some(conn_t *n)
 {
@@ -356,7 +364,7 @@ static bool send_some(conn_t *n)
     }
     c->sent += sent > 0 ? (size_t)sent : 0;
     /* Even when it failed an answer may be there: "too large" does not wait for the end of a body. */
-    watch(n, c->sent < c->bytes && !failed ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    watch(n, wanted(c, failed));
     return true;
 }
 
@@ -402,16 +410,62 @@ static void heard(conn_t *n)
     pst_link_before(&n->site->answers, &n->answer);
 }
 
+/* What came on a connection to which nothing of the call has gone. */
+static bool is_stray(const conn_t *n)
+{
+    return n->used && n->call->sent == 0;
+}
+
+/* What has come of an answer that is wanted as it comes.  An encoded one is not understood here (end).  false: no more of
+ * it is wanted, and call and connection are gone. */
+static bool give_part(conn_t *n)
+{
+    call_t *c = n->call;
+    pst_reply_t *r = n->reply;
+    pst_http_header_t header[PST_HTTP_ANSWER_HEADERS_MAX];
+    pst_view_t bytes = pst_reply_so_far(r);
+    if (bytes.n == 0 || r->coding || is_stray(n))
+        return true;
+    pst_http_answer_t head = {.status = r->status, .transport = PST_CAUSE_NONE, .wall_ms = pst_clock_wall_ms()};
+    pst_reply_fill(r, header, &head);
+    head.body = pst_view(NULL, 0);
+    switch (c->back.part(c->back.arg, &head, bytes)) {
+    case PST_HTTP_TAKEN:
+        pst_reply_taken(r);
+        return true;
+    case PST_HTTP_KEEP:
+        c->back.part = NULL;
+        return true;
+    case PST_HTTP_CUT:
+        break;
+    }
+    pst_h1_cancel(&c->base);
+    return false;
+}
+
+static void read_later(conn_t *n)
+{
+    if (pst_link_empty(&n->link))
+        pst_link_before(&n->site->h1->resumed, &n->link);
+}
+
 static void read_some(conn_t *n)
 {
     bool again = false, was_cut = false;
+    unsigned parts = 0;
     pst_reply_state_t s;
     size_t came = n->came;
     if (!n->reply)
         n->reply = pst_replies_take(&n->site->h1->replies);
     do {
         s = read_once(n, &again, &was_cut);
-    } while (s == PST_REPLY_MORE && !again && pst_wire_is_tls(&n->wire));
+        bool gives = n->call->back.part && !again;
+        if (gives && !give_part(n))
+            return;
+        parts += gives;
+    } while (s == PST_REPLY_MORE && !again && pst_wire_is_tls(&n->wire) && parts < PARTS_PER_TURN);
+    if (parts == PARTS_PER_TURN)
+        read_later(n);
     if (n->reply->in.n == 0) /* TLS spoke for itself alone: nobody holds room for an answer while he waits for one */
         pst_replies_give(&n->site->h1->replies, &n->reply);
     if (s == PST_REPLY_MORE) {
@@ -419,10 +473,23 @@ static void read_some(conn_t *n)
             heard(n);
         return;
     }
-    if (n->used && n->call->sent == 0)
+    if (is_stray(n))
         send_elsewhere(n); /* whatever it says is no answer to this call */
     else
         end_read(n, s, was_cut);
+}
+
+void pst_h1_pause(pst_http_call_t *call, bool paused)
+{
+    call_t *c = PST_CONTAINER(call, call_t, base);
+    conn_t *n = c->conn;
+    bool resumes = c->paused && !paused;
+    c->paused = paused;
+    if (!n)
+        return;
+    watch(n, wanted(c, false));
+    if (resumes)
+        read_later(n);
 }
 
 static void on_fd(void *arg, int fd, uint32_t events)
@@ -483,6 +550,21 @@ static void close_rested(pst_h1_site_t *s, pst_ns_t now)
     }
 }
 
+/* Those that are there now: what has more to read is put behind them again. */
+static void read_resumed(pst_h1_t *p)
+{
+    pst_link_t mark;
+    pst_link_init(&mark);
+    pst_link_before(&p->resumed, &mark);
+    while (p->resumed.next != &mark) {
+        conn_t *n = PST_CONTAINER(p->resumed.next, conn_t, link);
+        pst_link_remove(&n->link);
+        if (!n->call->paused)
+            read_some(n);
+    }
+    pst_link_remove(&mark);
+}
+
 void pst_h1_step(pst_h1_t *p, pst_ns_t now)
 {
     while (!pst_link_empty(&p->unsent)) {
@@ -490,6 +572,7 @@ void pst_h1_step(pst_h1_t *p, pst_ns_t now)
         pst_link_remove(&n->link);
         (void)send_some(n);
     }
+    read_resumed(p);
     for (pst_link_t *l = p->sites.next; l != &p->sites; l = l->next) {
         pst_h1_site_t *s = PST_CONTAINER(l, pst_h1_site_t, link);
         end_overdue(s, now);
@@ -502,7 +585,7 @@ void pst_h1_step(pst_h1_t *p, pst_ns_t now)
 pst_ns_t pst_h1_due(const pst_h1_t *p)
 {
     pst_ns_t due = PST_NEVER;
-    if (!pst_link_empty(&p->unsent) || !pst_link_empty(&p->ended))
+    if (!pst_link_empty(&p->unsent) || !pst_link_empty(&p->resumed) || !pst_link_empty(&p->ended))
         return 0;
     for (const pst_link_t *l = p->sites.next; l != &p->sites; l = l->next) {
         const pst_h1_site_t *s = PST_CONTAINER(l, const pst_h1_site_t, link);
@@ -553,14 +636,14 @@ static void put_head(call_t *c, const pst_http_req_t *req)
     PST_ASSERT(!b->failed);
 }
 
-pst_http_call_t *pst_h1_start(pst_h1_site_t *s, const pst_http_req_t *req, pst_http_done_fn *done, void *arg)
+pst_http_call_t *pst_h1_start(pst_h1_site_t *s, const pst_http_req_t *req, const pst_http_back_t *back)
 {
     pst_h1_t *p = s->h1;
     call_t *c = take_call(p);
     c->site = s;
     c->began = pst_clock_mono();
-    c->done = done;
-    c->arg = arg;
+    c->back = *back;
+    c->paused = false;
     put_head(c, req);
     c->body = req->body;
     c->piece = req->pieces ? req->piece : &c->body;
@@ -622,6 +705,7 @@ pst_h1_t *pst_h1_new(pst_loop_t *loop, pst_curl_t *curl)
     p->curl = curl;
     pst_link_init(&p->sites);
     pst_link_init(&p->unsent);
+    pst_link_init(&p->resumed);
     pst_link_init(&p->ended);
     pst_link_init(&p->spare_calls);
     pst_replies_init(&p->replies);

@@ -34,7 +34,8 @@ bool pst_h1_site_unfit(const pst_h1_site_t *s);
 void pst_h1_site_destroy(pst_h1_site_t **s); /* calls there still are go on */
 
 /* As pst_http_start; the path must be fit for a request line. */
-pst_http_call_t *pst_h1_start(pst_h1_site_t *s, const pst_http_req_t *req, pst_http_done_fn *done, void *arg);
+pst_http_call_t *pst_h1_start(pst_h1_site_t *s, const pst_http_req_t *req, const pst_http_back_t *back);
+void pst_h1_pause(pst_http_call_t *call, bool paused);
 void pst_h1_cancel(pst_http_call_t *call);
 
 #endif

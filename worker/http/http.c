@@ -225,12 +225,12 @@ bool pst_http_target_ready(const pst_http_target_t *t)
     return !t->h1 || !pst_curl_site_asking(t->curl);
 }
 
-static pst_http_call_t *start(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req, pst_http_done_fn *done,
-                              void *arg)
+static pst_http_call_t *start(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,
+                              const pst_http_back_t *back)
 {
     if (t->h1 && pst_curl_site_http1(t->curl) && !pst_h1_site_unfit(t->h1) && is_fit(req->path))
-        return pst_h1_start(t->h1, req, done, arg);
-    return pst_curl_start(h->curl, t->curl, req, done, arg);
+        return pst_h1_start(t->h1, req, back);
+    return pst_curl_start(h->curl, t->curl, req, back);
 }
 
 static void add_header(pst_http_req_t *r, pst_view_t name, pst_view_t value)
@@ -239,7 +239,7 @@ static void add_header(pst_http_req_t *r, pst_view_t name, pst_view_t value)
 }
 
 static pst_http_call_t *start_signed(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,
-                                     pst_http_done_fn *done, void *arg)
+                                     const pst_http_back_t *back)
 {
     const signer_t *s = t->signer;
     pst_http_req_t r = *req;
@@ -258,22 +258,43 @@ static pst_http_call_t *start_signed(pst_http_t *h, pst_http_target_t *t, const 
     PST_ASSERT(!target.failed && !authorization.failed);
     add_header(&r, PST_VIEW_LIT("X-Amz-Date"), pst_view_str(date));
     add_header(&r, PST_VIEW_LIT("Authorization"), pst_buf_view(&authorization));
-    pst_http_call_t *call = start(h, t, &r, done, arg);
+    pst_http_call_t *call = start(h, t, &r, back);
     pst_buf_release(&target);
     pst_buf_release(&authorization);
     return call;
 }
 
-pst_http_call_t *pst_http_start(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,
-                                pst_http_done_fn *done, void *arg)
+static pst_http_call_t *start_any(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,
+                                  const pst_http_back_t *back)
 {
     if (!sendable(req))
         return NULL;
     if (!t->signer)
-        return start(h, t, req, done, arg);
+        return start(h, t, req, back);
     if (req->headers > PST_HTTP_HEADERS_MAX - SIGNATURE_HEADERS_MAX)
         return NULL;
-    return start_signed(h, t, req, done, arg);
+    return start_signed(h, t, req, back);
+}
+
+pst_http_call_t *pst_http_start(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,
+                                pst_http_done_fn *done, void *arg)
+{
+    return start_any(h, t, req, &(pst_http_back_t){.done = done, .arg = arg});
+}
+
+pst_http_call_t *pst_http_stream(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,
+                                 pst_http_part_fn *part, pst_http_done_fn *done, void *arg)
+{
+    return start_any(h, t, req, &(pst_http_back_t){.part = part, .done = done, .arg = arg});
+}
+
+void pst_http_pause(pst_http_t *h, pst_http_call_t *call, bool paused)
+{
+    (void)h;
+    if (call->h1)
+        pst_h1_pause(call, paused);
+    else
+        pst_curl_pause(call, paused);
 }
 
 void pst_http_cancel(pst_http_t *h, pst_http_call_t **call)

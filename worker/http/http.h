@@ -19,6 +19,17 @@ typedef struct pst_http_call pst_http_call_t;
 /* The answer and all it points to are valid during the callback, which may start and cancel other calls. */
 typedef void pst_http_done_fn(void *arg, const pst_http_answer_t *answer, uint64_t latency_us);
 
+/* What becomes of a part of an answer. */
+typedef enum pst_http_part {
+    PST_HTTP_TAKEN,
+    PST_HTTP_KEEP, /* for `done`, with all that follows: not asked again */
+    PST_HTTP_CUT,  /* the call is over: done is not called */
+} pst_http_part_t;
+
+/* Some of an answer's body, as it comes; head: its status and headers.  Valid during the callback, which must not start,
+ * pause or cancel calls. */
+typedef pst_http_part_t pst_http_part_fn(void *arg, const pst_http_answer_t *head, pst_view_t bytes);
+
 pst_http_t *pst_http_new(pst_loop_t *loop);
 /* Cuts the calls in flight without calling back.  Targets must be gone. */
 void pst_http_destroy(pst_http_t **h);
@@ -63,6 +74,13 @@ bool pst_http_target_ready(const pst_http_target_t *t);
  * character in a header. */
 pst_http_call_t *pst_http_start(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,
                                 pst_http_done_fn *done, void *arg);
+/* The same with a body that is wanted as it comes, but where its length was told before: then all at once.  The answer
+ * given to done has no more than what was kept of it. */
+pst_http_call_t *pst_http_stream(pst_http_t *h, pst_http_target_t *t, const pst_http_req_t *req,
+                                 pst_http_part_fn *part, pst_http_done_fn *done, void *arg);
+/* Reads no more of a streamed answer, or does again: then `part` may be called at once.  What has been read already may
+ * still come. */
+void pst_http_pause(pst_http_t *h, pst_http_call_t *call, bool paused);
 /* Cuts the call: its callback is not called. */
 void pst_http_cancel(pst_http_t *h, pst_http_call_t **call);
 

@@ -398,6 +398,20 @@ char *pst_reply_room(pst_reply_t *r, size_t *ret_n)
 
 /* ---- reading it ------------------------------------------------------------------------------ */
 
+pst_view_t pst_reply_so_far(const pst_reply_t *r)
+{
+    return pst_view(r->in.p + r->body_at, r->body_end - r->body_at);
+}
+
+void pst_reply_taken(pst_reply_t *r)
+{
+    size_t n = r->body_end - r->body_at;
+    memmove(r->in.p + r->body_at, r->in.p + r->body_end, r->in.n - r->body_end);
+    r->in.n -= n;
+    r->at -= n;
+    r->body_end = r->body_at;
+}
+
 void pst_reply_fill(const pst_reply_t *r, pst_http_header_t *header, pst_http_answer_t *ret)
 {
     for (unsigned i = 0; i < r->spans; i++) {

@@ -75,6 +75,10 @@ static inline bool pst_reply_begun(const pst_reply_t *r)
 {
     return r->status >= 200;
 }
+/* What has come of the body.  Of one whose length was told: once all of it is there. */
+pst_view_t pst_reply_so_far(const pst_reply_t *r);
+/* It was taken: what comes next stands in its place. */
+void pst_reply_taken(pst_reply_t *r);
 
 /* A line as curl hands it on; a status line forgets the headers before it, which were an interim answer's. */
 void pst_reply_header(pst_reply_t *r, pst_view_t line);

@@ -10,6 +10,7 @@
 #include "providers/chat.h"
 #include "providers/common.h"
 #include "providers/failure.h"
+#include "providers/stream.h"
 
 #define MAX_TOKENS_DEFAULT 4096
 
@@ -229,6 +230,8 @@ static void put_request(pst_chat_t *c)
     pst_chat_put_stop(c, "stop_sequences");
     put_output_config(c);
     put_user(c);
+    if (c->task->stream)
+        pst_buf_puts(&c->b, ",\"stream\":true");
     pst_buf_putc(&c->b, '}');
 }
 
@@ -326,9 +329,8 @@ static void put_message(pst_buf_t *b, const pst_task_t *task, const pst_json_t *
 }
 
 /* Cached tokens are not part of input_tokens here, as they are for OpenAI. */
-static pst_usage_t usage_of(const pst_json_t *j)
+static pst_usage_t usage_in(const pst_json_t *j, uint32_t usage)
 {
-    uint32_t usage = pst_json_get(j, 0, "usage");
     pst_usage_t u = {
         .known = pst_json_is(j, pst_json_get(j, usage, "input_tokens"), PST_JSON_NUMBER),
         .cached = pst_count_of(j, pst_json_get(j, usage, "cache_read_input_tokens")),
@@ -375,7 +377,7 @@ static void read_ok(const pst_task_t *task, const pst_json_t *j, const pst_http_
                     pst_arena_t *a, pst_reading_t *ret)
 {
     const char *fault = fault_of(j);
-    pst_usage_t u = usage_of(j);
+    pst_usage_t u = usage_in(j, pst_json_get(j, 0, "usage"));
     pst_reading_set_usage(ret, &u);
     if (pst_answer_failed(j, pst_member(j, 0, "error") != PST_JSON_NONE, fault, answer, a, ret))
         return;
@@ -392,6 +394,121 @@ static void read_answer(const pst_task_t *task, const pst_http_answer_t *answer,
     pst_answer_read(task, answer, a, ret, read_ok);
 }
 
+/* ---- answer, while it is made ---- */
+
+/* As the SDKs take it: a message starts, its blocks come one behind the other, each with deltas between its start and its
+ * stop, then message_delta says why it stopped and what was used, and message_stop ends it.  Pings, and events that a
+ * later version may add, mean nothing. */
+typedef enum event {
+    MESSAGE_START,
+    BLOCK_START,
+    BLOCK_DELTA,
+    BLOCK_STOP,
+    MESSAGE_DELTA,
+    MESSAGE_STOP,
+    ERROR_EVENT,
+    OTHER_EVENT,
+} event_t;
+
+static event_t event_of(const pst_json_t *j)
+{
+    static const char *const types[] = {
+        [MESSAGE_START] = "message_start",    [BLOCK_START] = "content_block_start",
+        [BLOCK_DELTA] = "content_block_delta", [BLOCK_STOP] = "content_block_stop",
+        [MESSAGE_DELTA] = "message_delta",    [MESSAGE_STOP] = "message_stop",
+        [ERROR_EVENT] = "error",
+    };
+    uint32_t type = pst_json_get(j, 0, "type");
+    unsigned i = 0;
+    while (i < PST_COUNT(types) && !pst_is_word(j, type, types[i]))
+        i++;
+    return (event_t)i;
+}
+
+/* Counts are of all so far; those that an event leaves out, or says 0 of behind the first, stand. */
+static void add_usage(pst_stream_t *s, const pst_json_t *j, uint32_t owner)
+{
+    pst_usage_t u = usage_in(j, pst_json_get(j, owner, "usage"));
+    bool first = !s->usage.known;
+    if (u.known && (first || u.input)) {
+        s->usage.known = true;
+        s->usage.input = u.input;
+        s->usage.cached = u.cached;
+        s->usage.cache_write = u.cache_write;
+    }
+    s->usage.output = PST_MAX(s->usage.output, u.output);
+    s->usage.reasoning = PST_MAX(s->usage.reasoning, u.reasoning);
+}
+
+static pst_stream_state_t on_block(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    const pst_json_t *j = e->json;
+    uint32_t block = pst_json_get(j, 0, "content_block"), type = pst_json_get(j, block, "type");
+    uint32_t input = pst_json_get(j, block, "input"), name = pst_json_get(j, block, "name");
+    pst_chunk_text(s, e->out, 0, "reasoning_content", pst_inside(j, pst_json_get(j, block, "thinking")));
+    pst_chunk_text(s, e->out, 0, "content", pst_inside(j, pst_json_get(j, block, "text")));
+    if (!pst_is_word(j, type, "tool_use"))
+        return PST_STREAM_MORE;
+    if (!pst_has_text(j, name))
+        return pst_stream_bad(e, "a tool call of the answer has no name", ret);
+    pst_chunk_call(s, e->out, 0, j, pst_json_get(j, block, "id"), name, PST_JSON_NONE);
+    if (pst_json_first(j, input) != PST_JSON_NONE) /* empty where deltas follow */
+        pst_chunk_arguments_text(s, e->out, 0, pst_json_raw(j, input));
+    return PST_STREAM_MORE;
+}
+
+static void on_delta(pst_stream_t *s, const pst_stream_event_t *e)
+{
+    const pst_json_t *j = e->json;
+    uint32_t delta = pst_json_get(j, 0, "delta");
+    pst_chunk_text(s, e->out, 0, "reasoning_content", pst_inside(j, pst_json_get(j, delta, "thinking")));
+    pst_chunk_text(s, e->out, 0, "content", pst_inside(j, pst_json_get(j, delta, "text")));
+    if (s->in_call)
+        pst_chunk_arguments(s, e->out, 0, pst_inside(j, pst_json_get(j, delta, "partial_json")));
+}
+
+static void on_message_delta(pst_stream_t *s, const pst_stream_event_t *e)
+{
+    const pst_json_t *j = e->json;
+    uint32_t reason = pst_member(j, pst_json_get(j, 0, "delta"), "stop_reason");
+    add_usage(s, j, 0);
+    if (reason == PST_JSON_NONE)
+        return;
+    pst_chunk_finish(s, e->out, 0, pst_view_str(finish_of(j, reason)), j, reason);
+}
+
+static pst_stream_state_t on_event(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    const pst_json_t *j = e->json;
+    uint32_t message = pst_json_get(j, 0, "message");
+    switch (event_of(j)) {
+    case MESSAGE_START:
+        pst_stream_name(s, j, pst_json_get(j, message, "id"), pst_json_get(j, message, "model"));
+        add_usage(s, j, message);
+        break;
+    case BLOCK_START:
+        return on_block(s, e, ret);
+    case BLOCK_DELTA:
+        on_delta(s, e);
+        break;
+    case BLOCK_STOP:
+        pst_chunk_call_end(s, e->out, 0);
+        break;
+    case MESSAGE_DELTA:
+        on_message_delta(s, e);
+        break;
+    case MESSAGE_STOP:
+        return s->finished ? PST_STREAM_OVER : pst_stream_bad(e, "the answer does not say why it stopped", ret);
+    case ERROR_EVENT:
+        return pst_stream_failed(e, 0, ret);
+    case OTHER_EVENT:
+        break;
+    }
+    return PST_STREAM_MORE;
+}
+
+static const pst_streaming_t streaming = {.urls = 1u << PST_URL_CHAT, .event = on_event};
+
 const pst_provider_t pst_provider_anthropic = {
     .name = "anthropic",
     .auth = PST_AUTH_X_API_KEY,
@@ -399,4 +516,5 @@ const pst_provider_t pst_provider_anthropic = {
     .params = PST_PARAM_TOOLS | PST_PARAM_RESPONSE_FORMAT | PST_PARAM_IMAGES | PST_PARAM_REASONING,
     .build = build,
     .read = read_answer,
+    .streaming = &streaming,
 };

@@ -118,6 +118,35 @@ static void read_answer(const pst_task_t *task, const pst_http_answer_t *answer,
     pst_answer_read(task, answer, a, ret, read_ok);
 }
 
+/* The first chunk tells what was found in the prompt, and has no choice. */
+static void put_chunk(pst_stream_t *s, const pst_stream_event_t *e)
+{
+    const pst_json_t *j = e->json;
+    uint32_t choices = pst_json_get(j, 0, "choices");
+    if (!has_findings(j, choices)) {
+        pst_openai_put_chunk(s, e);
+        return;
+    }
+    if (pst_json_first(j, choices) == PST_JSON_NONE && pst_member(j, 0, "usage") == PST_JSON_NONE)
+        return;
+    PST_SCOPED(pst_buf_release) pst_buf_t b;
+    pst_buf_init(&b, 0);
+    put_answer(&b, j, choices);
+    pst_chunk_raw(s, e->out, pst_buf_view(&b));
+    e->out->failed = e->out->failed || b.failed;
+}
+
+static pst_stream_state_t on_event(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    return pst_openai_event(s, e, put_chunk, ret);
+}
+
+static const pst_streaming_t streaming = {
+    .urls = 1u << PST_URL_CHAT | 1u << PST_URL_RESPONSES | 1u << PST_URL_COMPLETIONS,
+    .done = true,
+    .event = on_event,
+};
+
 const pst_provider_t pst_provider_azure = {
     .name = "azure",
     .auth = PST_AUTH_API_KEY,
@@ -126,4 +155,5 @@ const pst_provider_t pst_provider_azure = {
     .params = PST_PARAMS_ALL,
     .build = build,
     .read = read_answer,
+    .streaming = &streaming,
 };

@@ -12,6 +12,7 @@
 #include "providers/chat.h"
 #include "providers/common.h"
 #include "providers/failure.h"
+#include "providers/stream.h"
 
 /* ---- request: content ---- */
 
@@ -337,13 +338,13 @@ static void put_request(pst_chat_t *c)
     pst_buf_putc(&c->b, '}');
 }
 
-static pst_err_t set_path(pst_http_req_t *ret, pst_view_t model, pst_arena_t *a)
+static pst_err_t set_path(pst_http_req_t *ret, pst_view_t model, const char *verb, pst_arena_t *a)
 {
     PST_SCOPED(pst_buf_release) pst_buf_t b;
     pst_buf_init(&b, 0);
     pst_buf_puts(&b, "/model/");
     pst_put_segment(&b, model);
-    pst_buf_puts(&b, "/converse");
+    pst_buf_puts(&b, verb);
     return pst_seal(&b, a, &ret->path);
 }
 
@@ -358,7 +359,7 @@ static pst_err_t build(const pst_task_t *task, pst_arena_t *a, pst_http_req_t *r
     if (!c.why)
         put_request(&c);
     pst_err_t e = pst_chat_end(&c, &ret->body, ret_why);
-    return e != PST_OK ? e : set_path(ret, task->endpoint.model, a);
+    return e != PST_OK ? e : set_path(ret, task->endpoint.model, task->stream ? "/converse-stream" : "/converse", a);
 }
 
 /* ---- answer ---- */
@@ -538,6 +539,97 @@ static void read_answer(const pst_task_t *task, const pst_http_answer_t *answer,
     pst_answer_read(task, answer, a, ret, read_ok);
 }
 
+/* ---- answer, while it is made: ConverseStream ---- */
+
+/* Frames, by name: messageStart, of each block contentBlockStart (of a call), -Delta and -Stop, messageStop with the
+ * reason, and metadata with what was used.  Exceptions come as frames too, and are named with a small letter where an
+ * answer's header has a capital one. */
+
+typedef struct exception {
+    const char *theirs, *ours;
+    int status;
+} exception_t;
+
+static const exception_t *exception_of(pst_view_t name)
+{
+    static const exception_t exceptions[] = {
+        {"throttlingException", "ThrottlingException", 429},
+        {"validationException", "ValidationException", 400},
+        {"modelStreamErrorException", "ModelStreamErrorException", 424},
+        {"modelTimeoutException", "ModelTimeoutException", 408},
+        {"serviceUnavailableException", "ServiceUnavailableException", 503},
+    };
+    static const exception_t other = {"internalServerException", "InternalServerException", 500};
+    for (size_t i = 0; i < PST_COUNT(exceptions); i++) {
+        if (pst_view_eqs(name, exceptions[i].theirs))
+            return &exceptions[i];
+    }
+    return &other;
+}
+
+static pst_stream_state_t on_exception(const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    const exception_t *x = exception_of(e->name);
+    pst_failure_t f;
+    pst_failure_find(e->json, 0, x->status, e->arena, &f);
+    f.code = pst_view_str(x->ours);
+    pst_failure_report(&f, e->head, e->arena, ret);
+    return PST_STREAM_FAILED;
+}
+
+static pst_stream_state_t on_block(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    const pst_json_t *j = e->json;
+    uint32_t call = pst_json_path(j, 0, "start", "toolUse", NULL), name = pst_json_get(j, call, "name");
+    if (call == PST_JSON_NONE)
+        return PST_STREAM_MORE;
+    if (!pst_has_text(j, name))
+        return pst_stream_bad(e, "a tool call of the answer has no name", ret);
+    pst_chunk_call(s, e->out, 0, j, pst_json_get(j, call, "toolUseId"), name, PST_JSON_NONE);
+    return PST_STREAM_MORE;
+}
+
+static void on_delta(pst_stream_t *s, const pst_stream_event_t *e)
+{
+    const pst_json_t *j = e->json;
+    uint32_t delta = pst_json_get(j, 0, "delta");
+    uint32_t thought = pst_json_path(j, delta, "reasoningContent", "text", NULL);
+    pst_chunk_text(s, e->out, 0, "reasoning_content", pst_inside(j, thought));
+    pst_chunk_text(s, e->out, 0, "content", pst_inside(j, pst_json_get(j, delta, "text")));
+    pst_chunk_arguments(s, e->out, 0, pst_inside(j, pst_json_path(j, delta, "toolUse", "input", NULL)));
+}
+
+static pst_stream_state_t on_stop(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    const char *finish = finish_of(e->json)->ours;
+    if (!finish)
+        return pst_stream_bad(e, "the model broke off in a malformed answer or tool call", ret);
+    if (s->calls[0] && strcmp(finish, "stop") == 0)
+        finish = "tool_calls";
+    pst_chunk_finish(s, e->out, 0, pst_view_str(finish), e->json, pst_member(e->json, 0, "stopReason"));
+    s->whole = true;
+    return PST_STREAM_MORE;
+}
+
+static pst_stream_state_t on_event(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    if (e->failure)
+        return on_exception(e, ret);
+    if (pst_view_eqs(e->name, "contentBlockStart"))
+        return on_block(s, e, ret);
+    if (pst_view_eqs(e->name, "messageStop"))
+        return on_stop(s, e, ret);
+    if (pst_view_eqs(e->name, "contentBlockDelta"))
+        on_delta(s, e);
+    else if (pst_view_eqs(e->name, "contentBlockStop"))
+        pst_chunk_call_end(s, e->out, 0);
+    else if (pst_view_eqs(e->name, "metadata"))
+        s->usage = usage_of(e->json);
+    return s->whole && pst_view_eqs(e->name, "metadata") ? PST_STREAM_OVER : PST_STREAM_MORE;
+}
+
+static const pst_streaming_t streaming = {.urls = 1u << PST_URL_CHAT, .frames = true, .event = on_event};
+
 const pst_provider_t pst_provider_bedrock = {
     .name = "bedrock",
     .auth = PST_AUTH_AWS,
@@ -545,4 +637,5 @@ const pst_provider_t pst_provider_bedrock = {
     .params = PST_PARAM_TOOLS | PST_PARAM_RESPONSE_FORMAT | PST_PARAM_IMAGES | PST_PARAM_REASONING,
     .build = build,
     .read = read_answer,
+    .streaming = &streaming,
 };

@@ -62,7 +62,7 @@ void pst_chat_begin(pst_chat_t *c, const pst_task_t *task, pst_arena_t *a)
     pst_buf_init(&c->b, 0);
     pst_buf_reserve(&c->b, task->body->text.n + 512);
     c->messages = pst_json_get(c->j, 0, "messages");
-    if (pst_is_true(c->j, 0, "stream"))
+    if (pst_is_true(c->j, 0, "stream") && !task->live)
         pst_chat_refuse(c, "stream: a batch has no one to stream to: leave it out");
     if (pst_chat_param(c, "functions") != PST_JSON_NONE)
         pst_chat_refuse(c, "functions: cannot be sent to this provider: use tools");

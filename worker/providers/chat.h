@@ -59,7 +59,7 @@ typedef enum pst_choice_kind {
     PST_CHOICE_NAMED, /* the function *ret_name, a string token */
 } pst_choice_kind_t;
 
-/* Checks what holds for any protocol: no stream, messages are objects with a role, no legacy
+/* Checks what holds for any protocol: no stream that nobody takes, messages are objects with a role, no legacy
  * functions. */
 void pst_chat_begin(pst_chat_t *c, const pst_task_t *task, pst_arena_t *a);
 /* PST_OK and the text, or PST_E_INVALID and why, or PST_E_NOMEM.  Releases the buffer. */

@@ -12,6 +12,7 @@
 #include "providers/chat.h"
 #include "providers/common.h"
 #include "providers/failure.h"
+#include "providers/stream.h"
 
 #define TEXTS_MAX 96 /* that one call embeds */
 #define INVALID_TOKEN 498
@@ -330,6 +331,8 @@ static void put_request(pst_chat_t *c)
     put_thinking(c);
     if (pst_is_true(c->j, 0, "logprobs"))
         pst_buf_puts(&c->b, ",\"logprobs\":true");
+    if (c->task->stream)
+        pst_buf_puts(&c->b, ",\"stream\":true");
     put_own(c);
     pst_buf_putc(&c->b, '}');
 }
@@ -615,6 +618,85 @@ static const char *chat_fault(const pst_json_t *j)
     return said ? NULL : "the answer is blank";
 }
 
+/* ---- answer: chat, while it is made ---- */
+
+/* Events, by their type: message-start, then of each item content-start, -delta, -end, tool-plan-delta, and of each call
+ * tool-call-start, -delta, -end, and message-end with the reason and what was used.  Citations are left out, as they are
+ * of a whole answer. */
+
+static void put_logprobs_chunk(pst_stream_t *s, pst_buf_t *out, const pst_json_t *j)
+{
+    uint32_t item = pst_member(j, 0, "logprobs");
+    if (item == PST_JSON_NONE)
+        return;
+    pst_chunk_open(s, out, 0);
+    pst_buf_puts(out, "},\"logprobs\":{\"content\":[");
+    put_token(out, j, item);
+    pst_buf_puts(out, "],\"refusal\":null}");
+    pst_chunk_end(s, out);
+}
+
+static void on_content(pst_stream_t *s, const pst_stream_event_t *e, uint32_t message)
+{
+    const pst_json_t *j = e->json;
+    uint32_t content = pst_json_get(j, message, "content");
+    pst_chunk_text(s, e->out, 0, "reasoning_content", pst_inside(j, pst_json_get(j, content, "thinking")));
+    pst_chunk_text(s, e->out, 0, "content", pst_inside(j, pst_json_get(j, content, "text")));
+    put_logprobs_chunk(s, e->out, j);
+}
+
+static pst_stream_state_t on_call(pst_stream_t *s, const pst_stream_event_t *e, uint32_t message, bool starts,
+                                  pst_reading_t *ret)
+{
+    const pst_json_t *j = e->json;
+    uint32_t call = pst_json_get(j, message, "tool_calls"), function = pst_json_get(j, call, "function");
+    uint32_t name = pst_json_get(j, function, "name");
+    if (starts && !pst_has_text(j, name))
+        return pst_stream_bad(e, "a tool call of the answer has no name", ret);
+    if (starts)
+        pst_chunk_call(s, e->out, 0, j, pst_json_get(j, call, "id"), name, PST_JSON_NONE);
+    pst_chunk_arguments(s, e->out, 0, pst_inside(j, pst_json_get(j, function, "arguments")));
+    return PST_STREAM_MORE;
+}
+
+static pst_stream_state_t on_message_end(pst_stream_t *s, const pst_stream_event_t *e, uint32_t delta, pst_reading_t *ret)
+{
+    const pst_json_t *j = e->json;
+    uint32_t reason = pst_member(j, delta, "finish_reason");
+    const char *finish = finish_of(j, reason)->ours;
+    s->usage = usage_in(j, pst_json_get(j, delta, "usage"));
+    if (!finish)
+        return pst_stream_bad(e, "the provider broke off with an error or out of time", ret);
+    if (s->calls[0] && strcmp(finish, "stop") == 0)
+        finish = "tool_calls";
+    pst_chunk_finish(s, e->out, 0, pst_view_str(finish), j, reason);
+    return PST_STREAM_OVER;
+}
+
+static pst_stream_state_t on_event(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    const pst_json_t *j = e->json;
+    uint32_t type = pst_json_get(j, 0, "type"), delta = pst_json_get(j, 0, "delta");
+    uint32_t message = pst_json_get(j, delta, "message");
+    if (!pst_has_text(j, type)) /* an error has none */
+        return pst_stream_failed(e, 0, ret);
+    if (pst_is_word(j, type, "message-start"))
+        pst_stream_name(s, j, pst_json_get(j, 0, "id"), PST_JSON_NONE);
+    else if (pst_is_word(j, type, "content-start") || pst_is_word(j, type, "content-delta"))
+        on_content(s, e, message);
+    else if (pst_is_word(j, type, "tool-plan-delta"))
+        pst_chunk_text(s, e->out, 0, "tool_plan", pst_inside(j, pst_json_get(j, message, "tool_plan")));
+    else if (pst_is_word(j, type, "tool-call-start") || pst_is_word(j, type, "tool-call-delta"))
+        return on_call(s, e, message, pst_is_word(j, type, "tool-call-start"), ret);
+    else if (pst_is_word(j, type, "tool-call-end"))
+        pst_chunk_call_end(s, e->out, 0);
+    else if (pst_is_word(j, type, "message-end"))
+        return on_message_end(s, e, delta, ret);
+    return PST_STREAM_MORE;
+}
+
+static const pst_streaming_t streaming = {.urls = 1u << PST_URL_CHAT, .event = on_event};
+
 /* ---- answer: embeddings ---- */
 
 /* The list that was asked for: of lists of numbers, or of texts in base64 of the same floats as
@@ -706,4 +788,5 @@ const pst_provider_t pst_provider_cohere = {
     .params = PST_PARAMS_ALL & ~(uint32_t)(PST_PARAM_LOGIT_BIAS | PST_PARAM_N),
     .build = build,
     .read = read_answer,
+    .streaming = &streaming,
 };

@@ -4,6 +4,7 @@
 #include "providers/adapters.h"
 #include "providers/answer.h"
 #include "providers/common.h"
+#include "providers/responses.h"
 
 #define EMBEDDING "[0.5,-0.25,0.125,-0.0625]"
 /* What an answer has around its texts: once, and for each of a list. */
@@ -151,7 +152,9 @@ static void put_response(pst_buf_t *b, const pst_task_t *task, pst_usage_t *u)
     pst_buf_puts(b, ",\"object\":\"response\",\"created_at\":");
     pst_put_digits(b, task->wall_s);
     pst_buf_puts(b,
-                 ",\"status\":\"completed\",\"error\":null,\"incomplete_details\":null,\"model\":");
+                 ",\"status\":\"completed\",\"error\":null,\"incomplete_details\":null");
+    pst_responses_put_asked(b);
+    pst_buf_puts(b, ",\"model\":");
     pst_json_put_str(b, task->endpoint.model);
     pst_buf_puts(b, ",\"output\":[{\"type\":\"message\",\"id\":");
     pst_put_made_id(b, "msg_", task->random, 1);
@@ -161,7 +164,7 @@ static void put_response(pst_buf_t *b, const pst_task_t *task, pst_usage_t *u)
     u->input = tokens_of(bytes);
     pst_buf_puts(b, "\"}]}],\"usage\":{");
     pst_put_count(b, "input_tokens", u->input);
-    pst_buf_puts(b, ",\"input_tokens_details\":{\"cached_tokens\":0}");
+    pst_buf_puts(b, ",\"input_tokens_details\":{\"cache_write_tokens\":0,\"cached_tokens\":0}");
     pst_put_count(b, "output_tokens", u->output);
     pst_buf_puts(b, ",\"output_tokens_details\":{\"reasoning_tokens\":0}");
     pst_put_count(b, "total_tokens", u->input + u->output);

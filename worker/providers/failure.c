@@ -394,7 +394,17 @@ static void put_error(pst_buf_t *b, pst_view_t message, pst_view_t type, pst_vie
     pst_buf_puts(b, "}}");
 }
 
-static void put_body(pst_buf_t *b, const pst_failure_t *f, const pst_http_answer_t *answer)
+static pst_view_t shown_code(const pst_failure_t *f, pst_cause_t cause)
+{
+    if (cause == PST_CAUSE_CONTEXT_LENGTH) /* the code that OpenAI's clients look for */
+        return pst_view_str(pst_cause_text(cause));
+    if (f->code.n == 0 && f->error != PST_JSON_NONE)
+        return pst_inside(f->json, pst_json_get(f->json, f->error, "status"));
+    return f->code;
+}
+
+static void put_body(pst_buf_t *b, const pst_failure_t *f, const pst_http_answer_t *answer,
+                     pst_cause_t cause)
 {
     static const pst_view_t api_error = PST_VIEW_LIT("api_error");
     pst_view_t text = excerpt(answer->body);
@@ -403,11 +413,8 @@ static void put_body(pst_buf_t *b, const pst_failure_t *f, const pst_http_answer
         pst_buf_putv(b, pst_json_raw(f->json, f->error));
         pst_buf_putc(b, '}');
     } else if (f->message.n) {
-        pst_view_t code = f->code;
-        if (code.n == 0 && f->error != PST_JSON_NONE)
-            code = pst_inside(f->json, pst_json_get(f->json, f->error, "status"));
         put_error(b, f->message, f->type.n ? f->type : pst_view_str(type_of_status(f->status)),
-                  code);
+                  shown_code(f, cause));
     } else if (text.n) {
         put_error(b, text, api_error, pst_view(NULL, 0));
     } else {
@@ -431,7 +438,7 @@ void pst_failure_report(const pst_failure_t *f, const pst_http_answer_t *answer,
     PST_SCOPED(pst_buf_release) pst_buf_t b;
     pst_buf_init(&b, 0);
     judge(f, answer, a, ret);
-    put_body(&b, f, answer);
+    put_body(&b, f, answer, ret->cause);
     ret->status = f->status;
     ret->request_id = request_id_of(f, answer, a);
     if (pst_seal(&b, a, &ret->body) != PST_OK)

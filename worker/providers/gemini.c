@@ -9,6 +9,7 @@
 #include "providers/chat.h"
 #include "providers/common.h"
 #include "providers/failure.h"
+#include "providers/stream.h"
 
 /* How far back a tool's result looks for its call: bounds the work for a hostile conversation. */
 #define CALLS_BACK_MAX 256
@@ -358,7 +359,8 @@ static pst_err_t build_chat(const pst_task_t *task, pst_arena_t *a, pst_http_req
     if (!c.why)
         put_chat(&c);
     pst_err_t e = pst_chat_end(&c, &ret->body, ret_why);
-    return e != PST_OK ? e : set_path(ret, task->endpoint.model, ":generateContent", a);
+    const char *verb = task->stream ? ":streamGenerateContent?alt=sse" : ":generateContent";
+    return e != PST_OK ? e : set_path(ret, task->endpoint.model, verb, a);
 }
 
 /* ---- request: embeddings ---- */
@@ -504,7 +506,8 @@ static void put_images(pst_buf_t *b, const pst_json_t *j, uint32_t parts)
     uint32_t t = next_part(j, parts, PST_JSON_NONE, IS_DATA);
     if (t == PST_JSON_NONE)
         return;
-    pst_buf_puts(b, ",\"images\":[");
+    pst_json_put_key(b, "images");
+    pst_buf_putc(b, '[');
     for (; t != PST_JSON_NONE; t = next_part(j, parts, t, IS_DATA)) {
         uint32_t data = pst_json_get(j, t, "inlineData");
         pst_json_put_comma(b);
@@ -680,6 +683,102 @@ static const char *chat_fault(const pst_json_t *j)
     return blank ? "the answer is blank" : NULL;
 }
 
+/* ---- answer: chat, while it is made ---- */
+
+/* Each event is an answer with what is new of its candidates; usage is of all so far.  Nothing but finish reasons tells
+ * that it is whole. */
+
+static void put_part_chunk(pst_stream_t *s, pst_buf_t *out, uint32_t index, const pst_json_t *j, uint32_t part)
+{
+    uint32_t call = pst_json_get(j, part, "functionCall"), args = pst_member(j, call, "args");
+    uint32_t text = pst_json_get(j, part, "text");
+    switch (kind_of(j, part)) {
+    case IS_TEXT:
+        pst_chunk_text(s, out, index, "content", pst_inside(j, text));
+        break;
+    case IS_THOUGHT:
+        pst_chunk_text(s, out, index, "reasoning_content", pst_inside(j, text));
+        break;
+    case IS_CALL:
+        pst_chunk_call(s, out, index, j, pst_json_get(j, call, "id"), pst_json_get(j, call, "name"),
+                       pst_member(j, part, "thoughtSignature"));
+        if (args != PST_JSON_NONE)
+            pst_chunk_arguments_text(s, out, index, pst_json_raw(j, args));
+        pst_chunk_call_end(s, out, index);
+        break;
+    case IS_DATA:
+    case IS_OTHER:
+        break;
+    }
+}
+
+static void put_images_chunk(pst_stream_t *s, pst_buf_t *out, uint32_t index, const pst_json_t *j, uint32_t parts)
+{
+    if (next_part(j, parts, PST_JSON_NONE, IS_DATA) == PST_JSON_NONE)
+        return;
+    pst_chunk_open(s, out, index);
+    put_images(out, j, parts);
+    pst_chunk_close(s, out);
+}
+
+static void put_logprobs_chunk(pst_stream_t *s, pst_buf_t *out, uint32_t index, const pst_json_t *j, uint32_t candidate)
+{
+    if (pst_member(j, candidate, "logprobsResult") == PST_JSON_NONE)
+        return;
+    pst_chunk_open(s, out, index);
+    pst_buf_putc(out, '}');
+    put_answer_logprobs(out, j, candidate);
+    pst_chunk_end(s, out);
+}
+
+/* NULL, or what is wrong with it. */
+static const char *put_candidate(pst_stream_t *s, pst_buf_t *out, const pst_json_t *j, uint32_t candidate)
+{
+    uint64_t n = pst_count_of(j, pst_json_get(j, candidate, "index"));
+    uint32_t index = (uint32_t)PST_MIN(n, PST_STREAM_CHOICES_MAX - 1u);
+    uint32_t parts = pst_json_path(j, candidate, "content", "parts", NULL);
+    uint32_t reason = pst_member(j, candidate, "finishReason");
+    const char *finish = finish_of(j, reason)->ours;
+    if (!finish)
+        return "the model broke off in a malformed answer or tool call";
+    if (has_nameless_call(j, candidate))
+        return "a tool call of the answer has no name";
+    for (uint32_t t = pst_json_first(j, parts); t != PST_JSON_NONE; t = pst_json_after(j, parts, t))
+        put_part_chunk(s, out, index, j, t);
+    put_images_chunk(s, out, index, j, parts);
+    put_logprobs_chunk(s, out, index, j, candidate);
+    if (!pst_has_text(j, reason))
+        return NULL;
+    if (s->calls[index] && strcmp(finish, "stop") == 0)
+        finish = "tool_calls";
+    pst_chunk_finish(s, out, index, pst_view_str(finish), j, reason);
+    return NULL;
+}
+
+static pst_stream_state_t on_event(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    const pst_json_t *j = e->json;
+    uint32_t candidates = pst_json_get(j, 0, "candidates"), blocked = block_reason(j);
+    pst_usage_t u = usage_of(j);
+    if (pst_json_is(j, 0, PST_JSON_ARRAY) || pst_member(j, 0, "error") != PST_JSON_NONE)
+        return pst_stream_failed(e, 0, ret);
+    if (u.known)
+        s->usage = u;
+    if (s->head.n == 0)
+        pst_stream_name(s, j, pst_json_get(j, 0, "responseId"), pst_json_get(j, 0, "modelVersion"));
+    for (uint32_t t = pst_json_first(j, candidates); t != PST_JSON_NONE; t = pst_json_after(j, candidates, t)) {
+        const char *fault = put_candidate(s, e->out, j, t);
+        if (fault)
+            return pst_stream_bad(e, fault, ret);
+    }
+    if (pst_has_text(j, blocked) && !s->begun)
+        pst_chunk_finish(s, e->out, 0, PST_VIEW_LIT("content_filter"), j, blocked);
+    s->whole = s->finished && s->finished == s->begun;
+    return PST_STREAM_MORE;
+}
+
+static const pst_streaming_t streaming = {.urls = 1u << PST_URL_CHAT, .event = on_event};
+
 /* ---- answer: embeddings ---- */
 
 static const char *embeddings_fault(const pst_json_t *j)
@@ -748,4 +847,5 @@ const pst_provider_t pst_provider_gemini = {
     .params = PST_PARAMS_ALL & ~(uint32_t)PST_PARAM_LOGIT_BIAS,
     .build = build,
     .read = read_answer,
+    .streaming = &streaming,
 };

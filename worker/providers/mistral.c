@@ -168,6 +168,7 @@ static const pst_openai_dialect_t dialect = {
     .word = words,
     .words = PST_COUNT(words),
     .put_messages = put_messages,
+    .no_stream_options = true,
 };
 
 static pst_err_t build(const pst_task_t *task, pst_arena_t *a, pst_http_req_t *ret,
@@ -320,6 +321,90 @@ static void read_answer(const pst_task_t *task, const pst_http_answer_t *answer,
     pst_answer_read(task, answer, a, ret, read_ok);
 }
 
+/* ---- answer, while it is made ---- */
+
+/* Whether a choice of a chunk is as OpenAI would say it. */
+static bool is_plain(const pst_json_t *j, uint32_t choice)
+{
+    uint32_t delta = pst_json_get(j, choice, "delta"), calls = pst_member(j, delta, "tool_calls");
+    bool plain = !pst_json_is(j, pst_json_get(j, delta, "content"), PST_JSON_ARRAY) &&
+                 !pst_is_word(j, pst_json_get(j, choice, "finish_reason"), "model_length");
+    for (uint32_t t = pst_json_first(j, calls); t != PST_JSON_NONE && plain; t = pst_json_after(j, calls, t))
+        plain = pst_json_is(j, pst_json_path(j, t, "function", "arguments", NULL), PST_JSON_STRING);
+    return plain;
+}
+
+/* A call comes whole. */
+static void put_delta_call(pst_stream_t *s, pst_buf_t *out, uint32_t index, const pst_json_t *j, uint32_t call)
+{
+    uint32_t function = pst_json_get(j, call, "function"), arguments = pst_member(j, function, "arguments");
+    pst_chunk_call(s, out, index, j, pst_json_get(j, call, "id"), pst_json_get(j, function, "name"), PST_JSON_NONE);
+    if (pst_json_is(j, arguments, PST_JSON_STRING))
+        pst_chunk_arguments(s, out, index, pst_inside(j, arguments));
+    else if (arguments != PST_JSON_NONE)
+        pst_chunk_arguments_text(s, out, index, pst_json_raw(j, arguments));
+    pst_chunk_call_end(s, out, index);
+}
+
+static void put_delta_chunks(pst_stream_t *s, pst_buf_t *out, uint32_t index, const pst_json_t *j, uint32_t content,
+                             const char *type, const char *key)
+{
+    PST_SCOPED(pst_buf_release) pst_buf_t b;
+    pst_buf_init(&b, 0);
+    put_chunks(&b, j, content, type);
+    pst_chunk_text(s, out, index, key, pst_buf_view(&b));
+    out->failed = out->failed || b.failed;
+}
+
+static uint32_t index_of(const pst_json_t *j, uint32_t choice)
+{
+    return (uint32_t)PST_MIN(pst_count_of(j, pst_json_get(j, choice, "index")), PST_STREAM_CHOICES_MAX - 1u);
+}
+
+static void put_delta(pst_stream_t *s, pst_buf_t *out, const pst_json_t *j, uint32_t choice)
+{
+    uint32_t index = index_of(j, choice);
+    uint32_t delta = pst_json_get(j, choice, "delta"), content = pst_json_get(j, delta, "content");
+    uint32_t calls = pst_member(j, delta, "tool_calls"), reason = pst_member(j, choice, "finish_reason");
+    if (pst_json_is(j, content, PST_JSON_ARRAY)) {
+        put_delta_chunks(s, out, index, j, content, "thinking", "reasoning_content");
+        put_delta_chunks(s, out, index, j, content, "text", "content");
+    } else {
+        pst_chunk_text(s, out, index, "content", pst_inside(j, content));
+    }
+    for (uint32_t t = pst_json_first(j, calls); t != PST_JSON_NONE; t = pst_json_after(j, calls, t))
+        put_delta_call(s, out, index, j, t);
+    if (pst_is_word(j, reason, "model_length"))
+        pst_chunk_finish(s, out, index, PST_VIEW_LIT("length"), j, reason);
+    else if (pst_has_text(j, reason))
+        pst_chunk_finish(s, out, index, pst_inside(j, reason), j, reason);
+}
+
+/* What OpenAI would say otherwise is said again. */
+static void put_chunk(pst_stream_t *s, const pst_stream_event_t *e)
+{
+    const pst_json_t *j = e->json;
+    uint32_t choices = pst_json_get(j, 0, "choices"), t = pst_json_first(j, choices);
+    while (t != PST_JSON_NONE && is_plain(j, t))
+        t = pst_json_after(j, choices, t);
+    if (t == PST_JSON_NONE) {
+        for (t = pst_json_first(j, choices); t != PST_JSON_NONE; t = pst_json_after(j, choices, t))
+            s->begun |= UINT64_C(1) << index_of(j, t);
+        pst_openai_put_chunk(s, e);
+        return;
+    }
+    pst_stream_name(s, j, pst_json_get(j, 0, "id"), pst_json_get(j, 0, "model"));
+    for (t = pst_json_first(j, choices); t != PST_JSON_NONE; t = pst_json_after(j, choices, t))
+        put_delta(s, e->out, j, t);
+}
+
+static pst_stream_state_t on_event(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    return pst_openai_event(s, e, put_chunk, ret);
+}
+
+static const pst_streaming_t streaming = {.urls = 1u << PST_URL_CHAT, .done = true, .event = on_event};
+
 const pst_provider_t pst_provider_mistral = {
     .name = "mistral",
     .auth = PST_AUTH_BEARER,
@@ -327,4 +412,5 @@ const pst_provider_t pst_provider_mistral = {
     .params = PST_PARAMS_ALL & ~(uint32_t)(PST_PARAM_LOGPROBS | PST_PARAM_LOGIT_BIAS),
     .build = build,
     .read = read_answer,
+    .streaming = &streaming,
 };

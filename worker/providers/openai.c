@@ -221,6 +221,30 @@ static void put_member(pst_copy_t *c, uint32_t gap, uint32_t key, fate_t fate)
     }
 }
 
+/* The options that the body has, and usage in any case: what it costs is to be known.  A response's says it unasked. */
+static void put_stream_options(pst_copy_t *c)
+{
+    const pst_json_t *j = c->j;
+    uint32_t options = pst_json_get(j, 0, "stream_options");
+    bool asks = c->task->url != PST_URL_RESPONSES;
+    if (c->dialect->no_stream_options || (!asks && !pst_json_is(j, options, PST_JSON_OBJECT)))
+        return;
+    pst_buf_puts(c->out, ",\"stream_options\":{");
+    if (pst_json_is(j, options, PST_JSON_OBJECT)) {
+        for (uint32_t k = pst_json_first(j, options); k != PST_JSON_NONE; k = pst_json_after(j, options, k)) {
+            if (pst_is_word(j, k, "include_usage"))
+                continue;
+            pst_json_put_comma(c->out);
+            pst_buf_put(c->out, j->text.p + j->tok[k].start, j->tok[k + 1].end - j->tok[k].start);
+        }
+    }
+    if (asks) {
+        pst_json_put_comma(c->out);
+        pst_buf_puts(c->out, "\"include_usage\":true");
+    }
+    pst_buf_putc(c->out, '}');
+}
+
 static void put_body(pst_copy_t *c)
 {
     const pst_json_t *j = c->j;
@@ -238,6 +262,10 @@ static void put_body(pst_copy_t *c)
     if (!c->has_model) {
         pst_buf_puts(c->out, c->first ? "\"model\":" : ",\"model\":");
         pst_json_put_str(c->out, c->task->endpoint.model);
+    }
+    if (c->task->stream) {
+        pst_buf_puts(c->out, ",\"stream\":true");
+        put_stream_options(c);
     }
     pst_copy_range(c, gap, j->tok[0].end);
 }
@@ -257,7 +285,7 @@ static pst_err_t put_request(pst_copy_t *c, pst_buf_t *out, pst_view_t *ret_why)
     put_body(c);
     if (c->piece)
         close_piece(c);
-    if (!c->streams)
+    if (!c->streams || c->task->live)
         return out->failed ? PST_E_NOMEM : PST_OK;
     *ret_why = PST_VIEW_LIT("stream: a batch has no one to stream to: leave it out");
     return PST_E_INVALID;
@@ -281,7 +309,7 @@ static pst_err_t build_in_pieces(pst_copy_t *c, pst_http_req_t *ret, pst_view_t 
 static pst_err_t build_at_once(pst_copy_t *c, pst_http_req_t *ret, pst_view_t *ret_why)
 {
     pst_buf_t out;
-    pst_err_t e = pst_buf_in_arena(&out, c->a, c->j->text.n + 2 * c->task->endpoint.model.n + 64);
+    pst_err_t e = pst_buf_in_arena(&out, c->a, c->j->text.n + 2 * c->task->endpoint.model.n + 128);
     if (!e)
         e = put_request(c, &out, ret_why);
     ret->body = pst_buf_view(&out);
@@ -451,7 +479,7 @@ static uint32_t either(const pst_json_t *j, uint32_t a, uint32_t b)
     return pst_if_any(j, a) != PST_JSON_NONE ? a : pst_if_any(j, b);
 }
 
-static void read_usage(const pst_json_t *j, uint32_t usage, pst_reading_t *ret)
+static pst_usage_t usage_in(const pst_json_t *j, uint32_t usage)
 {
     /* The names of chat first, then those of responses, then DeepSeek's own. */
     enum { INPUT, INPUT_2, OUTPUT_1, OUTPUT_2, DETAILS, DETAILS_2, HITS, KEYS };
@@ -477,7 +505,7 @@ static void read_usage(const pst_json_t *j, uint32_t usage, pst_reading_t *ret)
     if (u.cached == 0)
         u.cached = pst_count_of(j, at[HITS]);
     u.cached = PST_MIN(u.cached, u.input);
-    pst_reading_set_usage(ret, &u);
+    return u;
 }
 
 void pst_openai_read_ok(const pst_task_t *task, const pst_json_t *j, const pst_http_answer_t *answer,
@@ -486,7 +514,8 @@ void pst_openai_read_ok(const pst_task_t *task, const pst_json_t *j, const pst_h
     uint32_t at[MEMBERS];
     pst_members(j, 0, members, MEMBERS, at);
     fault_t fault = check(j, at, task->url);
-    read_usage(j, at[USAGE], ret);
+    pst_usage_t u = usage_in(j, at[USAGE]);
+    pst_reading_set_usage(ret, &u);
     if (fault.error != PST_JSON_NONE) {
         pst_failure_t f;
         pst_failure_find(j, fault.error, answer->status, a, &f);
@@ -509,6 +538,90 @@ static void read_answer(const pst_task_t *task, const pst_http_answer_t *answer,
     pst_answer_read(task, answer, a, ret, pst_openai_read_ok);
 }
 
+/* ---- answer, while it is made ---- */
+
+/* OpenRouter's and vLLM's errors in mid-stream are objects with `error`, or are errors themselves. */
+static fault_t check_chunk(const pst_json_t *j, const uint32_t at[MEMBERS])
+{
+    if (!pst_json_is(j, 0, PST_JSON_OBJECT))
+        return bad("a chunk of the answer is not an object");
+    if (pst_if_any(j, at[ERROR]) != PST_JSON_NONE || pst_is_word(j, at[OBJECT], "error"))
+        return is_error(0);
+    if (!pst_json_is(j, at[CHOICES], PST_JSON_ARRAY))
+        return no_fault;
+    for (uint32_t t = pst_json_first(j, at[CHOICES]); t != PST_JSON_NONE; t = pst_json_after(j, at[CHOICES], t)) {
+        uint32_t finish = pst_json_get(j, t, "finish_reason");
+        if (pst_member(j, t, "error") != PST_JSON_NONE)
+            return is_error(t);
+        if (pst_is_word(j, finish, "error"))
+            return bad("the model stopped with finish_reason error");
+        if (pst_is_word(j, finish, "insufficient_system_resource")) /* DeepSeek, in the middle */
+            return (fault_t){"the provider ran out of resources", PST_CAUSE_OVERLOADED, PST_JSON_NONE};
+    }
+    return no_fault;
+}
+
+static pst_stream_state_t on_fault(const pst_stream_event_t *e, const fault_t *f, pst_reading_t *ret)
+{
+    if (f->error != PST_JSON_NONE)
+        return pst_stream_failed(e, f->error, ret);
+    pst_stream_bad(e, f->why, ret);
+    ret->cause = f->cause;
+    return PST_STREAM_FAILED;
+}
+
+/* Events name themselves in `type`; the last tells the whole response. */
+static pst_stream_state_t on_response_event(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    const pst_json_t *j = e->json;
+    uint32_t type = pst_json_get(j, 0, "type"), response = pst_json_get(j, 0, "response");
+    if (!pst_has_text(j, type) || pst_is_word(j, type, "error"))
+        return pst_stream_failed(e, 0, ret);
+    if (pst_is_word(j, type, "response.failed"))
+        return pst_stream_failed(e, response, ret);
+    pst_chunk_raw(s, e->out, pst_json_raw(j, 0));
+    if (!pst_is_word(j, type, "response.completed") && !pst_is_word(j, type, "response.incomplete"))
+        return PST_STREAM_MORE;
+    s->usage = usage_in(j, pst_json_get(j, response, "usage"));
+    return PST_STREAM_OVER;
+}
+
+/* Nobody asked for a chunk that tells usage alone, unless the body did. */
+pst_stream_state_t pst_openai_event(pst_stream_t *s, const pst_stream_event_t *e,
+                                    void (*put)(pst_stream_t *s, const pst_stream_event_t *e), pst_reading_t *ret)
+{
+    const pst_json_t *j = e->json;
+    uint32_t at[MEMBERS];
+    if (s->task->url == PST_URL_RESPONSES)
+        return on_response_event(s, e, ret);
+    pst_members(j, 0, members, MEMBERS, at);
+    fault_t fault = check_chunk(j, at);
+    if (fault.why)
+        return on_fault(e, &fault, ret);
+    bool tells = pst_json_is(j, at[USAGE], PST_JSON_OBJECT);
+    if (tells)
+        s->usage = usage_in(j, at[USAGE]);
+    if (!tells || s->task->usage_wanted || pst_json_first(j, at[CHOICES]) != PST_JSON_NONE)
+        put(s, e);
+    return PST_STREAM_MORE;
+}
+
+void pst_openai_put_chunk(pst_stream_t *s, const pst_stream_event_t *e)
+{
+    pst_chunk_raw(s, e->out, pst_json_raw(e->json, 0));
+}
+
+static pst_stream_state_t on_event(pst_stream_t *s, const pst_stream_event_t *e, pst_reading_t *ret)
+{
+    return pst_openai_event(s, e, pst_openai_put_chunk, ret);
+}
+
+static const pst_streaming_t streaming = {
+    .urls = 1u << PST_URL_CHAT | 1u << PST_URL_RESPONSES | 1u << PST_URL_COMPLETIONS,
+    .done = true,
+    .event = on_event,
+};
+
 const pst_provider_t pst_provider_openai = {
     .name = "openai",
     .auth = PST_AUTH_BEARER,
@@ -517,4 +630,5 @@ const pst_provider_t pst_provider_openai = {
     .params = PST_PARAMS_ALL,
     .build = build,
     .read = read_answer,
+    .streaming = &streaming,
 };

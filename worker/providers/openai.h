@@ -5,7 +5,8 @@
 #ifndef PST_PROVIDERS_OPENAI_H
 #define PST_PROVIDERS_OPENAI_H
 
-#include "provider.h"
+#include "providers/answer.h"
+#include "providers/stream.h"
 
 /* A member of the body that has another name there, or none. */
 typedef struct pst_openai_word {
@@ -37,6 +38,7 @@ struct pst_openai_dialect {
     const pst_openai_word_t *word;
     size_t words;
     void (*put_messages)(pst_copy_t *c, uint32_t messages); /* a chat's, whatever they are; NULL: as they stand */
+    bool no_stream_options;        /* it says what was used without being asked, and knows no such member */
 };
 
 /* OpenAI's own: what an endpoint's flags do not say stands as it was written. */
@@ -50,5 +52,11 @@ pst_err_t pst_openai_build(const pst_openai_dialect_t *dialect, const pst_task_t
 /* For pst_answer_read: DONE with the answer as it stands, or what is wrong with it. */
 void pst_openai_read_ok(const pst_task_t *task, const pst_json_t *j, const pst_http_answer_t *answer,
                         pst_arena_t *a, pst_reading_t *ret);
+/* pst_streaming_t.event where chunks are OpenAI's: what is wrong with one, and what it says of usage; `put` makes the
+ * line. */
+pst_stream_state_t pst_openai_event(pst_stream_t *s, const pst_stream_event_t *e,
+                                    void (*put)(pst_stream_t *s, const pst_stream_event_t *e), pst_reading_t *ret);
+/* As it stands. */
+void pst_openai_put_chunk(pst_stream_t *s, const pst_stream_event_t *e);
 
 #endif

@@ -39,6 +39,12 @@ static bool through_chat(const pst_provider_t *p, const pst_task_t *task)
     return task->url == PST_URL_RESPONSES && !responds;
 }
 
+/* A response said as a chat is answered whole: its events would tell of items that a chat's chunks do not know. */
+bool pst_provider_streams(const pst_provider_t *p, const pst_task_t *task)
+{
+    return p->streaming && (p->streaming->urls & 1u << task->url) && !through_chat(p, task);
+}
+
 static pst_err_t build_through_chat(const pst_provider_t *p, const pst_task_t *task, pst_arena_t *a, pst_http_req_t *ret,
                                     pst_view_t *ret_why)
 {

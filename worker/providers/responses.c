@@ -279,7 +279,7 @@ static void put_parameters(ask_t *q)
     pst_put_raw(&q->b, "verbosity", j, pst_member(j, text, "verbosity"));
 }
 
-static void refuse_state(ask_t *q)
+static void refuse_state(ask_t *q, bool live)
 {
     static const char *const kept[] = {"previous_response_id", "conversation", "prompt"};
     for (size_t i = 0; i < PST_COUNT(kept); i++)
@@ -287,7 +287,7 @@ static void refuse_state(ask_t *q)
             refuse(q, "previous_response_id, conversation, prompt: this provider keeps none: put all of it into input");
     if (pst_is_true(q->j, 0, "background"))
         refuse(q, "background: the answer would not be the response: leave it out");
-    if (pst_is_true(q->j, 0, "stream"))
+    if (pst_is_true(q->j, 0, "stream") && !live)
         refuse(q, "stream: a batch has no one to stream to: leave it out");
 }
 
@@ -295,7 +295,7 @@ pst_err_t pst_responses_ask(const pst_task_t *task, pst_arena_t *a, pst_view_t *
 {
     ask_t q = {.j = task->body};
     pst_buf_init(&q.b, 0);
-    refuse_state(&q);
+    refuse_state(&q, task->live);
     pst_buf_putc(&q.b, '{');
     put_messages(&q);
     put_calling(&q);
@@ -425,6 +425,8 @@ static void put_usage(reply_t *r)
     pst_buf_puts(&r->b, ",\"usage\":{");
     pst_put_count(&r->b, "input_tokens", input);
     pst_buf_puts(&r->b, ",\"input_tokens_details\":{");
+    pst_put_count(&r->b, "cache_write_tokens",
+                  pst_count_of(j, pst_json_path(j, usage, "prompt_tokens_details", "cache_write_tokens", NULL)));
     pst_put_count(&r->b, "cached_tokens", pst_count_of(j, pst_json_path(j, usage, "prompt_tokens_details", "cached_tokens", NULL)));
     pst_buf_putc(&r->b, '}');
     pst_put_count(&r->b, "output_tokens", output);
@@ -434,6 +436,13 @@ static void put_usage(reply_t *r)
     pst_buf_putc(&r->b, '}');
     pst_put_count(&r->b, "total_tokens", input + output);
     pst_buf_putc(&r->b, '}');
+}
+
+/* A response repeats what was asked, which is gone by now: what clients need to be there, as if nothing had been said. */
+void pst_responses_put_asked(pst_buf_t *b)
+{
+    pst_buf_puts(b, ",\"instructions\":null,\"metadata\":null,\"parallel_tool_calls\":true,\"temperature\":null,"
+                    "\"tool_choice\":\"auto\",\"tools\":[],\"top_p\":null");
 }
 
 static void put_head(reply_t *r, const char *incomplete)
@@ -451,6 +460,7 @@ static void put_head(reply_t *r, const char *incomplete)
     } else {
         pst_buf_puts(&r->b, "null");
     }
+    pst_responses_put_asked(&r->b);
 }
 
 static void put_response(reply_t *r)

@@ -12,5 +12,7 @@
 PST_MUSTCHECK pst_err_t pst_responses_ask(const pst_task_t *task, pst_arena_t *a, pst_view_t *ret_body, pst_view_t *ret_why);
 /* Of a reading that is DONE: its chat completion becomes a response, in the arena.  Uses the task's tape. */
 void pst_responses_answer(const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a, pst_reading_t *r);
+/* The members of a response that repeat what was asked. */
+void pst_responses_put_asked(pst_buf_t *b);
 
 #endif

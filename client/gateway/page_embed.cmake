@@ -1,0 +1,32 @@
+# cmake -DDIR=page -DFILES=a,b -DOUT=file.c -P page_embed.cmake: the files of DIR as the table that page.h declares.
+# index.html is served as /, any other file as /ui/<file>.
+set(type_html "text/html; charset=utf-8")
+set(type_css "text/css; charset=utf-8")
+set(type_js "text/javascript; charset=utf-8")
+set(type_svg "image/svg+xml")
+
+string(REPLACE "," ";" files "${FILES}")
+set(arrays "")
+set(rows "")
+foreach(file ${files})
+  string(MAKE_C_IDENTIFIER ${file} name)
+  file(READ ${DIR}/${file} hex HEX)
+  string(REGEX REPLACE "(................................)" "\\1\n" hex "${hex}")
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  file(SHA256 ${DIR}/${file} hash)
+  string(SUBSTRING ${hash} 0 32 hash)
+  get_filename_component(suffix ${file} LAST_EXT)
+  string(SUBSTRING ${suffix} 1 -1 suffix)
+  if(NOT DEFINED type_${suffix})
+    message(FATAL_ERROR "${file}: page_embed.cmake knows no content type for it")
+  endif()
+  set(path "/ui/${file}")
+  if(file STREQUAL "index.html")
+    set(path "/")
+  endif()
+  string(APPEND arrays "static const unsigned char ${name}[] = {\n${bytes}};\n")
+  string(APPEND rows "    {PST_VIEW_LIT(\"${path}\"), \"${type_${suffix}}\", \"\\\"${hash}\\\"\",\n"
+                     "     {(const char *)${name}, sizeof ${name}}},\n")
+endforeach()
+file(WRITE ${OUT} "#include \"gateway/page.h\"\n\n${arrays}\nconst pst_page_file_t pst_page_files[] = {\n${rows}};\n"
+                  "const size_t pst_page_files_n = sizeof pst_page_files / sizeof *pst_page_files;\n")
