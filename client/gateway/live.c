@@ -283,7 +283,7 @@ static void call(pst_live_t *l, const pst_line_job_t *job)
     pst_buf_init(&headers, PST_HEADERS_BYTES_MAX);
     pst_msg_t m = {.type = PST_MSG_CALL};
     if (encode_headers(job, &headers) == PST_OK) {
-        m.u.call = (pst_msg_call_t){.batch = pst_gw_new_id(),
+        m.u.call = (pst_msg_call_t){.batch = l->r->uid, /* of one call, and as new */
                                     .tenant = pst_view_str(pst_gw_tenant(l->r)),
                                     .priority = PST_PRIORITY_HIGH,
                                     .window_ms = WINDOW_MS,

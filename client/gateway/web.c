@@ -339,9 +339,9 @@ static void make_id(pst_req_t *r)
 {
     uint8_t random[10];
     pst_random(random, sizeof random);
-    pst_id_t id = pst_id_make(pst_clock_wall_ms(), random);
+    r->uid = pst_id_make(pst_clock_wall_ms(), random);
     char text[PST_BATCH_TEXT_LEN + 1];
-    pst_id_text(&id, text);
+    pst_id_text(&r->uid, text);
     snprintf(r->id, sizeof r->id, "req_%s", text + sizeof "batch_" - 1);
 }
 

@@ -50,7 +50,8 @@ struct pst_req {
     void *caller;                /* who asks: set by allow(), let go by done() */
     pst_view_t segment[3];       /* what stood for {…}; NUL-terminated */
     pst_buf_t body;              /* whole, in end() */
-    char id[40];                 /* x-request-id: "req_" and a ULID */
+    pst_id_t uid;                /* a ULID, new */
+    char id[40];                 /* x-request-id: "req_" and it */
     pst_ns_t began;
 };
 
