@@ -18,14 +18,14 @@ from web import CHAT, Web, WebCase, gateway_pid, memory_peak_mib
 
 IDLE, SILENT, PACE = 3, 4, 4  # seconds; real ones are 75, 120 and 20
 MIB = 1 << 20
-HOST = b"Host: x\r\n"
+HOST = b"Host: localhost\r\n"
 QUESTION = {"model": "echo/any", "messages": [{"role": "user", "content": "hello"}]}
 TEXT = json.dumps(QUESTION).encode()
 ULID = "01J8ZQ4K7N9V0M2X3C4B5A6F7G"
 
 
 def head(method, path, *headers):
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", *headers]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *headers]
     return "".join(x + "\r\n" for x in lines).encode() + b"\r\n"
 
 

@@ -222,7 +222,7 @@ class Events(UiCase):
         self.addCleanup(s.close)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.connect(("127.0.0.1", web.port))
-        s.sendall(b"GET /ui/api/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        s.sendall(b"GET /ui/api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         return s
 
     def test_who_does_not_read_is_passed_over(self):
