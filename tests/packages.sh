@@ -6,7 +6,7 @@ set -euo pipefail
 build="gcc cmake ninja-build pkg-config libzmq3-dev libmsgpack-dev|libmsgpack-c-dev libhiredis-dev
   libcurl4-openssl-dev zlib1g-dev libzstd-dev liblz4-dev libxxhash-dev libfyaml-dev libmicrohttpd-dev libssl-dev
   libnghttp2-dev redis-server"
-test="libcmocka-dev libjansson-dev clang libclang-rt-dev|libclang-rt-14-dev python3 chromium?"
+test="libcmocka-dev libjansson-dev clang libclang-rt-dev|libclang-rt-14-dev python3 chromium? prometheus?"
 case "${1:-run}" in
 run) want=$build ;;
 test) want="$build $test" ;;
@@ -31,7 +31,7 @@ for p in "${missing[@]}"; do
         chosen+=("${p#*|}")
     fi
 done
-# redis-server must not start as a service: penstock runs its own.
+# redis-server and prometheus must not start as services: penstock runs its own Redis, of the other only promtool is wanted.
 policy=""
 if [ ! -e /usr/sbin/policy-rc.d ] && [ "$(id -u)" -eq 0 ]; then
     policy=/usr/sbin/policy-rc.d

@@ -249,10 +249,14 @@ void pst_events_listen(pst_events_t *e, pst_req_t *r, const pst_top_t *t)
         ask_batches(l->audience);
 }
 
+/* One in the middle of a text has perhaps been there for long, and would stay. */
 static void end(listener_t *l)
 {
     l->over = true;
-    pst_req_wake(l->r);
+    if (l->now)
+        pst_req_cut(l->r);
+    else
+        pst_req_wake(l->r);
 }
 
 void pst_events_end(pst_events_t *e)

@@ -198,6 +198,15 @@ void pst_req_wake(pst_req_t *r)
         resume(q);
 }
 
+void pst_req_cut(pst_req_t *r)
+{
+    web_req_t *q = of(r);
+    q->cut = true;
+    if (q->conn)
+        shutdown(q->conn->fd, SHUT_RDWR);
+    resume(q);
+}
+
 /* Requests. */
 
 const char *pst_req_method(const pst_req_t *r) { return of(r)->method; }

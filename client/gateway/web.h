@@ -125,5 +125,7 @@ typedef ptrdiff_t pst_pull_fn(pst_req_t *r, char *to, size_t room); /* bytes put
 /* length: of all of it; UINT64_MAX: not known. */
 void pst_req_stream(pst_req_t *r, unsigned status, const char *type, uint64_t length, pst_pull_fn *pull);
 void pst_req_wake(pst_req_t *r);
+/* An answer in parts that is not wanted to its end: the connection is cut, however little its client reads. */
+void pst_req_cut(pst_req_t *r);
 
 #endif

@@ -217,14 +217,18 @@ class Events(UiCase):
         wait_for("what there is", lambda: late.of("batches") and late.of("cluster"), 2)
         self.assertEqual(late.of("batches")[0], shown[-1])
 
+    def listen_without_reading(self, web):
+        s = socket.socket()
+        self.addCleanup(s.close)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect(("127.0.0.1", web.port))
+        s.sendall(b"GET /ui/api/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        return s
+
     def test_who_does_not_read_is_passed_over(self):
         endpoints = "".join(f"  test/many-{i}: [ {{ provider: echo, model: many-{i} }} ]\n" for i in range(900))
         c, web = self.gateway(more=endpoints)
-        slow = socket.socket()
-        self.addCleanup(slow.close)
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        slow.connect(("127.0.0.1", web.port))
-        slow.sendall(b"GET /ui/api/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        slow, deaf = (self.listen_without_reading(web) for _ in range(2))
         quick = self.listen(web)
         wait_for("some", lambda: len(quick.of("cluster")) >= 5, 30, 0.1)
         before = metrics_of(web).get("process_resident_memory_bytes")
@@ -238,11 +242,18 @@ class Events(UiCase):
         read, seen = b"", None
         last = quick.of("cluster")[-1]["wall_ms"]
         while not seen or seen[-1] < last:
-            read += slow.recv(1 << 20)
+            got = slow.recv(1 << 20)
+            self.assertTrue(got, "cut")
+            read += got
             seen = [int(x) for x in re.findall(rb'event: cluster\ndata: \{"wall_ms":(\d+)', read)]
         told = [x["wall_ms"] for x in quick.of("cluster")]
         self.assertLess(len(seen), len(told) - 3, "those between were passed over")
         self.assertEqual(seen, sorted(seen))
+        began = time.monotonic()
+        c.up.send_signal(signal.SIGTERM)
+        c.up.wait(timeout=40)
+        self.assertLess(time.monotonic() - began, 10, "who does not read keeps nothing from ending")
+        deaf.close()
 
     def test_listeners_do_not_keep_a_gateway_from_ending(self):
         c, web = self.gateway()
