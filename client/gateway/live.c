@@ -19,6 +19,7 @@ struct pst_live {
     bool stream;             /* asked for */
     bool streaming;          /* the first piece came: the answer has begun */
     bool ended;
+    bool cut;                /* the client did not read */
     const pst_live_turn_t *turn;
     void *turn_state;
     pst_buf_t events;        /* not read yet */
@@ -46,6 +47,8 @@ static ptrdiff_t pull_events(pst_req_t *r, char *to, size_t room)
 {
     pst_live_t *l = r->state;
     size_t n = PST_MIN(room, l->events.n - l->at);
+    if (l->cut)
+        return PST_PULL_CUT;
     if (n == 0)
         return l->ended ? PST_PULL_END : PST_PULL_WAIT;
     memcpy(to, l->events.p + l->at, n);
@@ -106,7 +109,7 @@ static void on_piece(void *arg, uint32_t number, pst_view_t bytes)
     if (l->events.n - l->at > EVENTS_BYTES_MAX || l->events.failed) {
         pst_remote_forget(l->g->remote, &l->ask); /* who does not read has gone */
         pst_meter_call_left(l->g->meter);
-        l->ended = true;
+        l->cut = true;
     }
     pst_req_wake(l->r);
 }
@@ -138,7 +141,7 @@ static void reply_body(pst_live_t *l, unsigned status, pst_view_t body)
     pst_buf_t b;
     pst_buf_init(&b, 0);
     if (l->turn && l->turn->whole)
-        l->turn->whole(l->r, status, body, &b);
+        status = l->turn->whole(l->r, status, body, &b);
     else
         pst_buf_putv(&b, body);
     pst_reply_json_status(l->r, status, &b);
@@ -278,7 +281,7 @@ static void call(pst_live_t *l, const pst_line_job_t *job)
     pst_buf_init(&headers, PST_HEADERS_BYTES_MAX);
     pst_msg_t m = {.type = PST_MSG_CALL};
     if (encode_headers(job, &headers) == PST_OK) {
-        m.u.call = (pst_msg_call_t){.batch = pst_gw_new_id(),
+        m.u.call = (pst_msg_call_t){.batch = l->r->uid, /* of one call, and as new */
                                     .tenant = pst_view_str(pst_gw_tenant(l->r)),
                                     .priority = PST_PRIORITY_HIGH,
                                     .window_ms = WINDOW_MS,
@@ -314,7 +317,7 @@ void pst_live_begin(pst_req_t *r, pst_url_t url, pst_view_t body, const pst_live
         refuse(r, &fault);
         return;
     }
-    if (turn && turn->state_new && !(l->turn_state = turn->state_new(r)))
+    if (turn && turn->state_new && !(l->turn_state = turn->state_new(r, job.input_tokens)))
         e = PST_E_NOMEM;
     if (e) {
         pst_reply_error(r, 503, NULL, NULL, "out of memory");
