@@ -12,6 +12,7 @@
 #define METADATA_KEY_MAX 64u
 #define METADATA_VALUE_MAX 512u
 #define IDEMPOTENT_S 86400u
+#define CLAIM_S 300u /* between a key's first request and its batch: where a gateway dies then, the key is free again */
 
 bool pst_making_begin(pst_making_t *m, pst_req_t *r, pst_batch_show_fn *show)
 {
@@ -264,8 +265,19 @@ static void on_recorded(pst_cmd_t *c, const redisReply *r)
         pst_about_look(a, pst_about_show);
 }
 
+/* Before the record, in the order of commands: there is no batch whose key may be forgotten early. */
+static void keep_claim(pst_making_t *m)
+{
+    pst_cmd_t *c = pst_db_cmd("EXPIRE", NULL, NULL);
+    pst_cmd_key(c, &m->claim);
+    pst_cmd_num(c, IDEMPOTENT_S);
+    pst_db_send(m->a->g->db, c);
+}
+
 void pst_making_record(pst_making_t *m)
 {
+    if (m->claim.n)
+        keep_claim(m);
     m->wish.key = pst_caller_key(m->a->r);
     m->a->waits++;
     pst_batch_record(m->a->g, m->a->text, &m->wish, on_recorded, m->a);
@@ -285,7 +297,9 @@ static void on_claimed(pst_cmd_t *c, const redisReply *r)
 {
     pst_about_t *a = c->arg;
     pst_making_t *m = a->more;
-    bool is_new = r && r->type == REDIS_REPLY_NIL;
+    /* its own, where the command was repeated after a lost connection */
+    bool own = r && r->type == REDIS_REPLY_STRING && pst_view_eqs(pst_view(r->str, r->len), a->text);
+    bool is_new = own || (r && r->type == REDIS_REPLY_NIL);
     if (is_new && !a->r)
         unclaim(m);
     if (!pst_about_answered(c))
@@ -294,7 +308,7 @@ static void on_claimed(pst_cmd_t *c, const redisReply *r)
         m->next(m);
     else if (!r || r->type != REDIS_REPLY_STRING)
         pst_reply_away(a->r);
-    else if (pst_about_name(a, pst_view(r->str, r->len)))
+    else if ((a->claimed = pst_about_name(a, pst_view(r->str, r->len))))
         pst_about_look(a, pst_about_show);
     else
         pst_about_not_found(a);
@@ -317,7 +331,7 @@ static void send_claim(pst_making_t *m, const char *key)
     pst_cmd_str(c, "NX");
     pst_cmd_str(c, "GET");
     pst_cmd_str(c, "EX");
-    pst_cmd_num(c, IDEMPOTENT_S);
+    pst_cmd_num(c, CLAIM_S);
     pst_about_send(m->a, c);
 }
 
