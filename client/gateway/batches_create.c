@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <xxhash.h>
 
+#include "base/utf8.h"
 #include "gateway/batches.h"
 #include "gateway/import.h"
 #include "gateway/webhook_url.h"
@@ -63,6 +64,14 @@ static const char *json_type(const pst_json_t *j, uint32_t t)
     return names[j->tok[t].type];
 }
 
+static size_t characters(pst_view_t text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++)
+        n += !pst_utf8_continues((unsigned char)text.p[i]);
+    return n;
+}
+
 static bool check_pair(pst_making_t *m, const pst_json_t *j, uint32_t key)
 {
     pst_view_t name = pst_json_str(j, key, &m->a->arena), value = pst_json_str(j, key + 1, &m->a->arena);
@@ -71,7 +80,7 @@ static bool check_pair(pst_making_t *m, const pst_json_t *j, uint32_t key)
     if (!pst_json_is(j, key + 1, PST_JSON_STRING))
         pst_reply_error(m->a->r, 400, "invalid_type", param, "Invalid type for '%s': expected a string, but got %s instead.", param,
                         json_type(j, key + 1));
-    else if (name.n > METADATA_KEY_MAX || value.n > METADATA_VALUE_MAX)
+    else if (characters(name) > METADATA_KEY_MAX || characters(value) > METADATA_VALUE_MAX)
         pst_reply_error(m->a->r, 400, "string_above_max_length", param, "A metadata key has at most %u characters, a value %u.",
                         METADATA_KEY_MAX, METADATA_VALUE_MAX);
     else
