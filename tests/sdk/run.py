@@ -34,6 +34,7 @@ SUITES = {
     "openai_6": node("openai-6", *OPENAI),
     "openai_7": node("openai-7", *OPENAI),
     "openai_python": ("python", [os.path.join(DIRECTORY, "venv/bin/python"), os.path.join(HERE, "openai_python.py")], {}),
+    "anthropic": node("@anthropic-ai/sdk", "anthropic.test.mjs"),
     "curl": (None, [sys.executable, os.path.join(HERE, "curl.py")], {}),
 }
 
