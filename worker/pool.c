@@ -439,6 +439,7 @@ static const char *prepare(pst_run_t *r, pst_task_t *ret)
         .wall_s = p->wall_ms / 1000,
         .api_version = pst_view_str(r->pool->api_version),
         .answer_bytes = r->pool->answer_bytes,
+        .packed = pst_provider_packs((pst_url_t)r->pack->headers.url, &p->tape),
         .live = r->talk != NULL,
     };
     if (r->talk)

@@ -38,6 +38,7 @@ typedef struct pst_task {
     uint64_t wall_s;                 /* seconds since 1970, for `created` */
     pst_view_t api_version;          /* azure: of a base URL that names one; empty: of one that needs none */
     uint32_t answer_bytes;           /* echo: a text is padded to so many bytes; 0: as it was asked */
+    bool packed;                     /* vectors are wanted in base64: pst_provider_packs */
     bool live;                       /* somebody takes the answer while it is made: the body may ask for a stream */
     bool stream;                     /* build asks for one; only where pst_provider_streams */
     bool usage_wanted;               /* as the body's stream_options.include_usage */
@@ -177,7 +178,9 @@ typedef struct pst_provider {
 
 /* What a provider can serve: its adapter's urls, and responses where that can chat only (providers/responses.h). */
 uint32_t pst_provider_urls(const pst_provider_t *p);
-/* The adapter's build and read, by way of a chat where it has no responses. */
+/* Whether a body of /v1/embeddings wants its vectors in base64, which not every host knows. */
+bool pst_provider_packs(pst_url_t url, const pst_json_t *body);
+/* The adapter's build and read, by way of a chat where it has no responses; vectors are packed where the host did not. */
 PST_MUSTCHECK pst_err_t pst_provider_build(const pst_provider_t *p, const pst_task_t *task, pst_arena_t *a, pst_http_req_t *ret,
                                            pst_view_t *ret_why);
 void pst_provider_read(const pst_provider_t *p, const pst_task_t *task, const pst_http_answer_t *answer, pst_arena_t *a,

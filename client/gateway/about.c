@@ -82,6 +82,11 @@ void pst_about_ask(pst_about_t *a, pst_msg_type_t type, pst_remote_fn *fn)
 
 void pst_about_not_found(pst_about_t *a)
 {
+    if (a->claimed) {
+        pst_req_answer_header(a->r, "retry-after", "1");
+        pst_reply_error(a->r, 409, NULL, NULL, "A request with this Idempotency-Key is under way: ask again in a moment.");
+        return;
+    }
     const pst_view_t asked = a->r->segment[0];
     pst_reply_error(a->r, 404, NULL, NULL, "No batch found with id '%.*s'.", asked.n ? (int)PST_MIN(asked.n, 100u) : 100,
                     asked.n ? asked.p : a->text);

@@ -23,6 +23,7 @@ struct pst_about {
     pst_record_t record;
     bool recorded;
     bool is_new;             /* it was recorded just now: the broker is not asked */
+    bool claimed;            /* by another request that may still be making it */
     pst_ask_t *ask;
     unsigned waits;          /* commands that will still call */
     pst_about_fn *found;

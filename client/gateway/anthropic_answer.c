@@ -166,7 +166,7 @@ static void put_call(pst_anthropic_t *x, pst_buf_t *b, uint32_t call, unsigned a
     else
         pst_buf_puts(b, ",\"name\":\"\"");
     put_input(x, b, pst_json_get(j, function, "arguments"));
-    pst_buf_putc(b, '}');
+    pst_buf_puts(b, ",\"caller\":" PST_ANTHROPIC_CALLER "}");
 }
 
 /* False if there are none. */

@@ -15,6 +15,9 @@ typedef enum pst_anthropic_use {
 PST_MUSTCHECK pst_err_t pst_anthropic_put_request(pst_anthropic_t *x, uint32_t obj, pst_anthropic_use_t use,
                                                   const char *place, pst_buf_t *out, pst_errbuf_t *why);
 
+/* Who calls a tool: the model, never a program that Anthropic runs. */
+#define PST_ANTHROPIC_CALLER "{\"type\":\"direct\"}"
+
 /* The chat completion at `t` of x->json as a Message.  PST_E_MALFORMED: it is none. */
 PST_MUSTCHECK pst_err_t pst_anthropic_put_message(pst_anthropic_t *x, uint32_t t, pst_view_t fallback_id,
                                                   pst_buf_t *out);

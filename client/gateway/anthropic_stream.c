@@ -122,7 +122,7 @@ static void open_call(pst_anthropic_stream_t *s, pst_buf_t *b)
     else
         pst_buf_printf(b, ",\"id\":\"toolu_%u\"", s->calls_begun - 1);
     pst_splice_put_text(b, "name", pst_buf_view(&c->name));
-    pst_buf_puts(b, ",\"input\":{}}");
+    pst_buf_puts(b, ",\"input\":{},\"caller\":" PST_ANTHROPIC_CALLER "}");
     close_event(b);
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <xxhash.h>
 
+#include "base/utf8.h"
 #include "gateway/batches.h"
 #include "gateway/import.h"
 #include "gateway/webhook_url.h"
@@ -12,6 +13,7 @@
 #define METADATA_KEY_MAX 64u
 #define METADATA_VALUE_MAX 512u
 #define IDEMPOTENT_S 86400u
+#define CLAIM_S 300u /* between a key's first request and its batch: where a gateway dies then, the key is free again */
 
 bool pst_making_begin(pst_making_t *m, pst_req_t *r, pst_batch_show_fn *show)
 {
@@ -62,6 +64,14 @@ static const char *json_type(const pst_json_t *j, uint32_t t)
     return names[j->tok[t].type];
 }
 
+static size_t characters(pst_view_t text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++)
+        n += !pst_utf8_continues((unsigned char)text.p[i]);
+    return n;
+}
+
 static bool check_pair(pst_making_t *m, const pst_json_t *j, uint32_t key)
 {
     pst_view_t name = pst_json_str(j, key, &m->a->arena), value = pst_json_str(j, key + 1, &m->a->arena);
@@ -70,7 +80,7 @@ static bool check_pair(pst_making_t *m, const pst_json_t *j, uint32_t key)
     if (!pst_json_is(j, key + 1, PST_JSON_STRING))
         pst_reply_error(m->a->r, 400, "invalid_type", param, "Invalid type for '%s': expected a string, but got %s instead.", param,
                         json_type(j, key + 1));
-    else if (name.n > METADATA_KEY_MAX || value.n > METADATA_VALUE_MAX)
+    else if (characters(name) > METADATA_KEY_MAX || characters(value) > METADATA_VALUE_MAX)
         pst_reply_error(m->a->r, 400, "string_above_max_length", param, "A metadata key has at most %u characters, a value %u.",
                         METADATA_KEY_MAX, METADATA_VALUE_MAX);
     else
@@ -264,8 +274,19 @@ static void on_recorded(pst_cmd_t *c, const redisReply *r)
         pst_about_look(a, pst_about_show);
 }
 
+/* Before the record, in the order of commands: there is no batch whose key may be forgotten early. */
+static void keep_claim(pst_making_t *m)
+{
+    pst_cmd_t *c = pst_db_cmd("EXPIRE", NULL, NULL);
+    pst_cmd_key(c, &m->claim);
+    pst_cmd_num(c, IDEMPOTENT_S);
+    pst_db_send(m->a->g->db, c);
+}
+
 void pst_making_record(pst_making_t *m)
 {
+    if (m->claim.n)
+        keep_claim(m);
     m->wish.key = pst_caller_key(m->a->r);
     m->a->waits++;
     pst_batch_record(m->a->g, m->a->text, &m->wish, on_recorded, m->a);
@@ -285,7 +306,9 @@ static void on_claimed(pst_cmd_t *c, const redisReply *r)
 {
     pst_about_t *a = c->arg;
     pst_making_t *m = a->more;
-    bool is_new = r && r->type == REDIS_REPLY_NIL;
+    /* its own, where the command was repeated after a lost connection */
+    bool own = r && r->type == REDIS_REPLY_STRING && pst_view_eqs(pst_view(r->str, r->len), a->text);
+    bool is_new = own || (r && r->type == REDIS_REPLY_NIL);
     if (is_new && !a->r)
         unclaim(m);
     if (!pst_about_answered(c))
@@ -294,7 +317,7 @@ static void on_claimed(pst_cmd_t *c, const redisReply *r)
         m->next(m);
     else if (!r || r->type != REDIS_REPLY_STRING)
         pst_reply_away(a->r);
-    else if (pst_about_name(a, pst_view(r->str, r->len)))
+    else if ((a->claimed = pst_about_name(a, pst_view(r->str, r->len))))
         pst_about_look(a, pst_about_show);
     else
         pst_about_not_found(a);
@@ -317,7 +340,7 @@ static void send_claim(pst_making_t *m, const char *key)
     pst_cmd_str(c, "NX");
     pst_cmd_str(c, "GET");
     pst_cmd_str(c, "EX");
-    pst_cmd_num(c, IDEMPOTENT_S);
+    pst_cmd_num(c, CLAIM_S);
     pst_about_send(m->a, c);
 }
 

@@ -166,21 +166,33 @@ static void on_deleted(pst_cmd_t *c, const redisReply *r)
     pst_reply_json(l->r, &b);
 }
 
+static void unlist(pst_gateway_t *g, const char *tenant, const char *id, pst_cmd_fn *fn, void *arg)
+{
+    pst_redis_key_t k;
+    pst_db_key(&k, "files", tenant);
+    pst_cmd_t *c = pst_db_cmd("ZREM", fn, arg);
+    pst_cmd_key(c, &k);
+    pst_cmd_str(c, id);
+    pst_db_send(g->db, c);
+}
+
 static void delete_it(look_t *l, const pst_file_t *f)
 {
     pst_pieces_unlink(l->g, l->id, f->pieces);
-    pst_redis_key_t k;
-    pst_db_key(&k, "files", f->tenant);
-    pst_cmd_t *c = pst_db_cmd("ZREM", on_deleted, l);
-    pst_cmd_key(c, &k);
-    pst_cmd_str(c, l->id);
+    if (*f->tenant)
+        unlist(l->g, "", l->id, NULL, NULL);
     l->waits++;
-    pst_db_send(l->g->db, c);
+    unlist(l->g, f->tenant, l->id, on_deleted, l);
 }
 
 void pst_files_delete(pst_req_t *r)
 {
-    look_up(r, delete_it);
+    pst_id_t batch;
+    bool errors;
+    if (pst_output_id_parse(r->segment[0], &batch, &errors))
+        pst_outputs_delete(r, &batch, errors);
+    else
+        look_up(r, delete_it);
 }
 
 /* Its text, a piece at a time; the next is on its way while one is being sent. */
@@ -316,16 +328,6 @@ static void put_list(list_t *l)
     pst_reply_json(l->r, &b);
 }
 
-static void drop_expired(list_t *l, uint32_t i)
-{
-    pst_redis_key_t k;
-    pst_db_key(&k, "files", pst_gw_tenant(l->r));
-    pst_cmd_t *c = pst_db_cmd("ZREM", NULL, NULL);
-    pst_cmd_key(c, &k);
-    pst_cmd_str(c, l->id[i]);
-    pst_db_send(l->g->db, c);
-}
-
 static void on_listed_file(pst_cmd_t *c, const redisReply *r)
 {
     list_t *l = c->arg;
@@ -336,7 +338,7 @@ static void on_listed_file(pst_cmd_t *c, const redisReply *r)
         return;
     }
     if (r && !pst_file_read(r, &l->file[i]))
-        drop_expired(l, i);
+        unlist(l->g, pst_gw_tenant(l->r), l->id[i], NULL, NULL); /* it has expired */
     if (l->waits == 0)
         put_list(l);
 }

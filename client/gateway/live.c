@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "base/json.h"
-#include "gateway/embeddings.h"
 #include "gateway/meter.h"
 #include "lib/line.h"
 #include "lib/reader.h"
@@ -18,7 +17,6 @@ struct pst_live {
     pst_ask_t *ask;
     pst_url_t url;
     bool stream;             /* asked for */
-    bool packs;              /* vectors are wanted in base64 */
     bool streaming;          /* the first piece came: the answer has begun */
     bool ended;
     bool cut;                /* the client did not read */
@@ -144,7 +142,7 @@ static void reply_body(pst_live_t *l, unsigned status, pst_view_t body)
     pst_buf_init(&b, 0);
     if (l->turn && l->turn->whole)
         status = l->turn->whole(l->r, status, body, &b);
-    else if (!l->packs || pst_embeddings_pack(body, &b))
+    else
         pst_buf_putv(&b, body);
     pst_reply_json_status(l->r, status, &b);
 }
@@ -326,8 +324,6 @@ void pst_live_begin(pst_req_t *r, pst_url_t url, pst_view_t body, const pst_live
         return;
     }
     l->stream = job.stream;
-    uint32_t format = pst_json_get(&g->reader.json, 0, "encoding_format");
-    l->packs = url == PST_URL_EMBEDDINGS && pst_view_eqs(pst_json_raw(&g->reader.json, format), "\"base64\"");
     if (pst_caller_admit(r, (uint64_t)job.input_tokens + job.output_tokens))
         call(l, &job);
 }

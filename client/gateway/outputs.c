@@ -4,13 +4,16 @@
 #include "gateway/lines.h"
 #include "lib/text.h"
 
+/* What is asked of a file of results: its object, with its length; its text; to be gone. */
+typedef enum wish { COUNT, SEND, DELETE } wish_t;
+
 typedef struct output {
     pst_req_t *r;
     pst_gateway_t *g;
     pst_ask_t *ask;
     pst_id_t batch;
     bool errors;             /* the lines that have no answer */
-    bool counts;             /* only the length is wanted */
+    wish_t wish;
     uint64_t made_s;         /* wall clock */
     uint64_t bytes;
     pst_lines_t *lines;
@@ -72,7 +75,7 @@ static void count(output_t *o)
 static void on_more(void *arg)
 {
     output_t *o = arg;
-    if (o->counts)
+    if (o->wish == COUNT)
         count(o);
     else
         pst_req_wake(o->r);
@@ -94,6 +97,10 @@ static void on_status(void *arg, pst_err_t err, const pst_msg_t *m, pst_view_t w
         pst_reply_not_found(o->r, "File object", o->r->segment[0]);
         return;
     }
+    if (o->wish == DELETE) {
+        pst_reply_error(o->r, 400, NULL, "id", "The results of a batch are not deleted by themselves: they go with the batch.");
+        return;
+    }
     o->made_s = (i->ended_ms ? i->ended_ms : i->accepted_ms) / 1000;
     pst_lines_opts_t lines = {.g = o->g, .batch = o->batch, .put = put_line, .more = on_more, .arg = o};
     o->lines = pst_lines_new(&lines);
@@ -101,13 +108,13 @@ static void on_status(void *arg, pst_err_t err, const pst_msg_t *m, pst_view_t w
         pst_reply_error(o->r, 503, NULL, NULL, "out of memory");
         return;
     }
-    if (o->counts)
+    if (o->wish == COUNT)
         count(o);
     else
         pst_req_stream(o->r, 200, "application/jsonl", UINT64_MAX, pull_lines);
 }
 
-static void begin(pst_req_t *r, const pst_id_t *batch, bool errors, bool counts)
+static void begin(pst_req_t *r, const pst_id_t *batch, bool errors, wish_t wish)
 {
     pst_gateway_t *g = pst_gw(r);
     output_t *o = calloc(1, sizeof *o);
@@ -115,7 +122,7 @@ static void begin(pst_req_t *r, const pst_id_t *batch, bool errors, bool counts)
         pst_reply_error(r, 503, NULL, NULL, "out of memory");
         return;
     }
-    *o = (output_t){.r = r, .g = g, .batch = *batch, .errors = errors, .counts = counts};
+    *o = (output_t){.r = r, .g = g, .batch = *batch, .errors = errors, .wish = wish};
     pst_req_state(r, o, output_gone);
     pst_msg_t m = {.type = PST_MSG_STATUS};
     m.u.batch_req.batch = *batch;
@@ -126,10 +133,15 @@ static void begin(pst_req_t *r, const pst_id_t *batch, bool errors, bool counts)
 
 void pst_outputs_get(pst_req_t *r, const pst_id_t *batch, bool errors)
 {
-    begin(r, batch, errors, true);
+    begin(r, batch, errors, COUNT);
 }
 
 void pst_outputs_content(pst_req_t *r, const pst_id_t *batch, bool errors)
 {
-    begin(r, batch, errors, false);
+    begin(r, batch, errors, SEND);
+}
+
+void pst_outputs_delete(pst_req_t *r, const pst_id_t *batch, bool errors)
+{
+    begin(r, batch, errors, DELETE);
 }

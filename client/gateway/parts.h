@@ -92,5 +92,6 @@ void pst_metrics_get(pst_req_t *r);
 /* outputs.c: files that are a batch's results. */
 void pst_outputs_get(pst_req_t *r, const pst_id_t *batch, bool errors);
 void pst_outputs_content(pst_req_t *r, const pst_id_t *batch, bool errors);
+void pst_outputs_delete(pst_req_t *r, const pst_id_t *batch, bool errors);
 
 #endif

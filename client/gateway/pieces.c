@@ -177,10 +177,10 @@ static void expire(pst_pieces_t *p, const pst_redis_key_t *k, uint64_t at_s, pst
     pst_db_send(p->g->db, c);
 }
 
-static void list(pst_pieces_t *p)
+static void list_for(const pst_pieces_t *p, const char *tenant)
 {
     pst_redis_key_t k;
-    pst_db_key(&k, "files", p->file.tenant);
+    pst_db_key(&k, "files", tenant);
     pst_cmd_t *c = pst_db_cmd("ZADD", NULL, NULL);
     pst_cmd_key(c, &k);
     pst_cmd_num(c, p->file.created_ms);
@@ -199,8 +199,11 @@ static void make_file(pst_pieces_t *p)
         pst_db_key_piece(&k, p->id, i);
         expire(p, &k, at_s + 60, NULL);
     }
-    if (p->listed)
-        list(p);
+    if (p->listed) {
+        list_for(p, f->tenant);
+        if (*f->tenant)
+            list_for(p, ""); /* of who sees everything */
+    }
     pst_db_key(&k, "file", p->id);
     pst_cmd_t *c = pst_db_cmd("HSET", NULL, NULL);
     pst_cmd_key(c, &k);

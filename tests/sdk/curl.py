@@ -1,4 +1,4 @@
-"""curl as a client of the gateway: uploads in the ways that HTTP knows, downloads, refusals."""
+"""curl as a client of the gateway: uploads in the ways that HTTP knows, downloads, a stream, refusals."""
 import json
 import os
 import shutil
@@ -100,6 +100,16 @@ class Curl(unittest.TestCase):
             status, headers, text = self.curl("/chat/completions", *more, "-H", "Content-Type: application/json", "-d", body)
             self.assertEqual((status, headers["content-type"]), (200, "application/json"))
             self.assertEqual(json.loads(text)["choices"][0]["message"]["content"], "echo:hi")
+
+    def test_stream(self):
+        body = json.dumps({"model": "test/gpt", "messages": [{"role": "user", "content": "hi"}], "stream": True})
+        status, headers, text = self.curl("/chat/completions", "-N", "-d", body)
+        self.assertEqual((status, headers["content-type"].split(";")[0]), (200, "text/event-stream"), text)
+        events = text.split("\n\n")
+        self.assertEqual(events[-2:], ["data: [DONE]", ""])
+        chunks = [json.loads(e.removeprefix("data: ")) for e in events[:-2]]
+        said = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+        self.assertEqual(said, "echo:hi")
 
     def test_strangers(self):
         for key in ("", "x" * 5000, "\x01"):

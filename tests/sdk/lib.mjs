@@ -56,6 +56,10 @@ export function fits(type, object) {
 const PRELUDE = `import SDK from ${JSON.stringify(PACKAGE)};
 type Said<T> = T extends (infer E)[] ? Said<E>[]
   : T extends object ? { [K in keyof T]: undefined extends T[K] ? Said<T[K]> | null : Said<T[K]> } : T;
+// What an account or a feature at Anthropic has and a router cannot: null there, left out here.
+type May<T> = T extends (infer E)[] ? May<E>[]
+  : T extends object ? { [K in keyof T as null extends T[K] ? never : K]: May<T[K]> }
+                     & { [K in keyof T as null extends T[K] ? K : never]?: May<T[K]> } : T;
 const fits = <T,>() => <U extends Said<T>>(object: U): U => object;
 `;
 

@@ -124,7 +124,8 @@ describe("the other calls", () => {
 
 describe("errors", () => {
   it("of a model that is unknown, or not said", async () => {
-    await assert.rejects(chat("x", { model: "no/such" }), fails(OpenAI.NotFoundError, { code: "model_not_found", param: "model" }));
+    const unknown = fails(OpenAI.NotFoundError, { code: "model_not_found", param: "model" });
+    await assert.rejects(chat("x", { model: "no/such" }), unknown);
     await assert.rejects(chat("x", { model: undefined }), fails(OpenAI.BadRequestError, { param: "model" }));
   });
 

@@ -87,6 +87,8 @@ describe("list", () => {
     assert.equal(page.has_more, true);
     page.data.forEach((f) => fits(FILE, f));
     assert.deepEqual((await lab.files.list({ purpose: "fine-tune" })).data, []);
+    const files = await all(client.files.list());
+    assert.ok(made.every((id) => files.some((f) => f.id === id)), "a key without a tenant sees all");
   });
 
   it("goes on behind a file that was deleted meanwhile", async () => {
@@ -99,6 +101,8 @@ describe("list", () => {
     assert.equal(new Set(seen).size, before);
     assert.equal(seen.length, before);
     assert.deepEqual(await all(lab.files.list()), []);
+    const left = await all(client.files.list());
+    assert.ok(left.every((f) => !seen.includes(f.id)));
   });
 
   it("refuses a limit or an order that is none", async () => {

@@ -232,5 +232,34 @@ class Calls(SDK):
         self.assertEqual(said, [f"echo:{i}" for i in range(20)])
 
 
+class Streams(SDK):
+    def test_chat(self):
+        for model in (MODEL, "test/claude", "test/echo"):
+            with self.subTest(model):
+                options = {"include_usage": True}
+                stream = self.client.chat.completions.create(model=model, messages=user("ein \"ü\" und mehr"), stream=True,
+                                                             stream_options=options)
+                chunks = [checked(c) for c in stream]
+                said = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+                self.assertIn("ein \"ü\" und mehr", said)
+                self.assertGreater(chunks[-1].usage.completion_tokens, 0)
+                self.assertEqual(chunks[-1].choices, [])
+
+    def test_responses(self):
+        with self.client.responses.stream(model=MODEL, input="a question") as stream:
+            kinds = [event.type for event in stream]
+            self.assertEqual(stream.get_final_response().output_text, "echo:a question")
+        self.assertEqual((kinds[0], kinds[-1]), ("response.created", "response.completed"))
+
+    def test_error_before_it_begins(self):
+        with self.assertRaises(openai.BadRequestError):
+            self.client.chat.completions.create(model=MODEL, messages=user("[[400]]"), stream=True)
+
+    def test_error_midway(self):
+        stream = self.client.chat.completions.create(model=MODEL, messages=user("[[cutmid]] " + "long " * 500), stream=True)
+        with self.assertRaises(openai.APIError):
+            list(stream)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -15,23 +15,26 @@ from harness import BIN, Cluster, Provider, wait_for  # noqa: E402
 
 SKIPPED = 77
 DIRECTORY = os.environ.get("PST_SDK", os.path.join(BIN, "../sdk"))
-# Answers that take a while, so that there is a midway to stop at; and one that none but it has.
+# Answers that take a while, and streams that drip, so that there is a midway to stop at; and one that is made at once.
 MODELS = """\
   test/slow: [ { provider: simopenai, model: gpt-slow, price: { input: 1, output: 2 }, limits: { concurrency: 4 } } ]
+  test/drip: [ { provider: simopenai, model: gpt-drip, price: { input: 1, output: 2 } } ]
   test/echo: [ { provider: echo, model: echo, price: { input: 1, output: 2 } } ]
 """
 SLOW_MS = 400
+DRIP_MS = 100
 
 
 def node(sdk, *files):
     return "node", ["node", "--test", "--test-concurrency=1", *(os.path.join(HERE, f) for f in files)], {"PST_SDK_PACKAGE": sdk}
 
 
-OPENAI = "openai_files.test.mjs", "openai_batches.test.mjs", "openai_calls.test.mjs"
+OPENAI = "openai_files.test.mjs", "openai_batches.test.mjs", "openai_calls.test.mjs", "openai_streams.test.mjs"
 SUITES = {
     "openai_6": node("openai-6", *OPENAI),
     "openai_7": node("openai-7", *OPENAI),
     "openai_python": ("python", [os.path.join(DIRECTORY, "venv/bin/python"), os.path.join(HERE, "openai_python.py")], {}),
+    "anthropic": node("@anthropic-ai/sdk", "anthropic.test.mjs"),
     "curl": (None, [sys.executable, os.path.join(HERE, "curl.py")], {}),
 }
 
@@ -70,7 +73,8 @@ def environment(cluster, provider):
 
 
 def run(command, more):
-    provider = Provider("--good-key", "good-key", "--model", f"gpt-slow:latency_ms={SLOW_MS}")
+    provider = Provider("--good-key", "good-key", "--model", f"gpt-slow:latency_ms={SLOW_MS}",
+                        "--model", f"gpt-drip:stream_ms={DRIP_MS}")
     cluster = None
     try:
         cluster = Cluster(provider, more=MODELS)

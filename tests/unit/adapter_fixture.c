@@ -411,6 +411,7 @@ static void run_case(void **state)
         .api_version = pst_view_str(string_or(c, "api_version", NULL)),
         .random = RANDOM,
         .wall_s = WALL_S,
+        .packed = pst_provider_packs((pst_url_t)url, &body),
         .live = json_is_true(json_object_get(c, "live")),
     };
     task.stream = task.live && pst_provider_streams(provider, &task);

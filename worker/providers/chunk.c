@@ -1,4 +1,5 @@
 #include "providers/common.h"
+#include "providers/events.h"
 #include "providers/failure.h"
 #include "providers/stream.h"
 
@@ -291,28 +292,11 @@ static void put_whole_chat(pst_stream_t *s, pst_buf_t *out, const pst_json_t *j)
     end_line(s, out);
 }
 
-/* A response's first event and its last, between which all that was said would be told in parts. */
-static void put_whole_response(pst_stream_t *s, pst_buf_t *out, const pst_json_t *j)
-{
-    static const char *const head[] = {"id", "object", "created_at", "model"};
-    bool part = pst_is_word(j, pst_json_get(j, 0, "status"), "incomplete");
-    pst_buf_puts(out, "{\"type\":\"response.created\",\"sequence_number\":0,\"response\":{");
-    for (size_t i = 0; i < PST_COUNT(head); i++)
-        pst_put_raw(out, head[i], j, pst_json_get(j, 0, head[i]));
-    pst_buf_puts(out, ",\"status\":\"in_progress\",\"output\":[]}}");
-    end_line(s, out);
-    pst_buf_puts(out, part ? "{\"type\":\"response.incomplete\"" : "{\"type\":\"response.completed\"");
-    pst_buf_puts(out, ",\"sequence_number\":1");
-    put_any(out, "response", j, 0);
-    pst_buf_putc(out, '}');
-    end_line(s, out);
-}
-
 static void put_whole(pst_stream_t *s, pst_buf_t *out, const pst_json_t *j)
 {
     switch (s->task->url) {
     case PST_URL_CHAT: put_whole_chat(s, out, j); break;
-    case PST_URL_RESPONSES: put_whole_response(s, out, j); break;
+    case PST_URL_RESPONSES: s->lines += pst_response_events(j, out); break;
     case PST_URL_COMPLETIONS: /* a chunk is shaped as the whole is */
     case PST_URL_EMBEDDINGS: pst_chunk_raw(s, out, pst_json_raw(j, 0)); break;
     case PST_URL_COUNT: break;

@@ -402,10 +402,6 @@ static pst_err_t build_embeddings(const pst_task_t *task, pst_arena_t *a, pst_ht
 {
     PST_SCOPED(pst_buf_release) pst_buf_t b;
     pst_buf_init(&b, 0);
-    if (pst_is_word(task->body, pst_json_get(task->body, 0, "encoding_format"), "base64")) {
-        *ret_why = PST_VIEW_LIT("encoding_format: this provider gives float only");
-        return PST_E_INVALID;
-    }
     pst_buf_puts(&b, "{\"requests\":[");
     if (!put_embed_requests(&b, task)) {
         *ret_why = PST_VIEW_LIT("input: must be a string or strings for this provider");

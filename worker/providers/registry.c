@@ -1,5 +1,6 @@
 #include "providers/adapters.h"
 #include "providers/common.h"
+#include "providers/embeddings.h"
 #include "providers/responses.h"
 
 /* The order is that of `penstock check`; add at the end. */
@@ -31,6 +32,11 @@ const pst_provider_t *pst_provider_find(pst_view_t name)
 uint32_t pst_provider_urls(const pst_provider_t *p)
 {
     return p->urls & 1u << PST_URL_CHAT ? p->urls | 1u << PST_URL_RESPONSES : p->urls;
+}
+
+bool pst_provider_packs(pst_url_t url, const pst_json_t *body)
+{
+    return url == PST_URL_EMBEDDINGS && pst_is_word(body, pst_json_get(body, 0, "encoding_format"), "base64");
 }
 
 static bool through_chat(const pst_provider_t *p, const pst_task_t *task)
@@ -76,6 +82,8 @@ void pst_provider_read(const pst_provider_t *p, const pst_task_t *task, const ps
 {
     if (!through_chat(p, task)) {
         p->read(task, answer, a, ret);
+        if (task->packed && ret->verdict == PST_VERDICT_DONE)
+            pst_embeddings_pack(a, ret);
         return;
     }
     pst_task_t chat = *task;
