@@ -17,7 +17,7 @@
 #define SILENT_S 120                 /* an answer that is not taken */
 #define BODY_GRACE (20 * PST_SEC)    /* before a body's pace is looked at */
 #define BODY_BYTES_PER_S 1024u
-#define CONNECTION_BYTES (32u << 10) /* headers, and pieces of bodies: more headers are 431 */
+#define CONNECTION_BYTES (16u << 10) /* headers, and pieces of bodies: more headers are 431 */
 #define BODIES_BYTES_MAX ((size_t)256 << 20) /* of all that are gathered at a time */
 #define ANSWER_HEADERS_MAX 8
 #define PULL_BYTES (64u << 10)
