@@ -2,8 +2,8 @@
 #include <stdio.h>
 
 #include "base/json.h"
-#include "gateway/file.h"
-#include "gateway/parts.h"
+#include "gateway/list.h"
+#include "gateway/pieces.h"
 #include "gateway/text.h"
 #include "lib/text.h"
 #include "proc/clock.h"
@@ -168,23 +168,14 @@ static void on_deleted(pst_cmd_t *c, const redisReply *r)
 
 static void delete_it(look_t *l, const pst_file_t *f)
 {
+    pst_pieces_unlink(l->g, l->id, f->pieces);
     pst_redis_key_t k;
-    pst_db_key(&k, "file", l->id);
-    pst_cmd_t *c = pst_db_cmd("UNLINK", NULL, NULL);
-    pst_cmd_key(c, &k);
-    pst_db_send(l->g->db, c);
     pst_db_key(&k, "files", f->tenant);
-    c = pst_db_cmd("ZREM", on_deleted, l);
+    pst_cmd_t *c = pst_db_cmd("ZREM", on_deleted, l);
     pst_cmd_key(c, &k);
     pst_cmd_str(c, l->id);
     l->waits++;
     pst_db_send(l->g->db, c);
-    for (uint32_t i = 0; i < f->pieces; i++) {
-        pst_db_key_piece(&k, l->id, i);
-        c = pst_db_cmd("UNLINK", NULL, NULL);
-        pst_cmd_key(c, &k);
-        pst_db_send(l->g->db, c);
-    }
 }
 
 void pst_files_delete(pst_req_t *r)
@@ -385,14 +376,9 @@ static void on_ids(pst_cmd_t *c, const redisReply *r)
 
 static bool read_query(pst_req_t *r, list_t *l)
 {
-    const char *limit = pst_req_query(r, "limit"), *order = pst_req_query(r, "order"), *after = pst_req_query(r, "after");
-    char *end = NULL;
-    unsigned long n = limit ? strtoul(limit, &end, 10) : LIST_MAX;
-    if (limit && (*end || n < 1 || n > LIST_MAX)) {
-        pst_reply_error(r, 400, "invalid_value", "limit", "limit must be between 1 and %u.", LIST_MAX);
+    const char *order = pst_req_query(r, "order"), *after = pst_req_query(r, "after");
+    if (!pst_list_query(r, LIST_MAX, LIST_MAX, &l->limit))
         return false;
-    }
-    l->limit = (uint32_t)n;
     l->ascending = order && strcmp(order, "asc") == 0;
     if (order && !l->ascending && strcmp(order, "desc") != 0) {
         pst_reply_error(r, 400, "invalid_value", "order", "Invalid value: '%.100s'. Supported values are: 'asc' and 'desc'.", order);

@@ -21,6 +21,7 @@ struct pst_live {
     bool packs;              /* vectors are wanted in base64 */
     bool streaming;          /* the first piece came: the answer has begun */
     bool ended;
+    bool cut;                /* the client did not read */
     const pst_live_turn_t *turn;
     void *turn_state;
     pst_buf_t events;        /* not read yet */
@@ -48,6 +49,8 @@ static ptrdiff_t pull_events(pst_req_t *r, char *to, size_t room)
 {
     pst_live_t *l = r->state;
     size_t n = PST_MIN(room, l->events.n - l->at);
+    if (l->cut)
+        return PST_PULL_CUT;
     if (n == 0)
         return l->ended ? PST_PULL_END : PST_PULL_WAIT;
     memcpy(to, l->events.p + l->at, n);
@@ -108,7 +111,7 @@ static void on_piece(void *arg, uint32_t number, pst_view_t bytes)
     if (l->events.n - l->at > EVENTS_BYTES_MAX || l->events.failed) {
         pst_remote_forget(l->g->remote, &l->ask); /* who does not read has gone */
         pst_meter_call_left(l->g->meter);
-        l->ended = true;
+        l->cut = true;
     }
     pst_req_wake(l->r);
 }
@@ -140,7 +143,7 @@ static void reply_body(pst_live_t *l, unsigned status, pst_view_t body)
     pst_buf_t b;
     pst_buf_init(&b, 0);
     if (l->turn && l->turn->whole)
-        l->turn->whole(l->r, status, body, &b);
+        status = l->turn->whole(l->r, status, body, &b);
     else if (!l->packs || pst_embeddings_pack(body, &b))
         pst_buf_putv(&b, body);
     pst_reply_json_status(l->r, status, &b);
@@ -316,7 +319,7 @@ void pst_live_begin(pst_req_t *r, pst_url_t url, pst_view_t body, const pst_live
         refuse(r, &fault);
         return;
     }
-    if (turn && turn->state_new && !(l->turn_state = turn->state_new(r)))
+    if (turn && turn->state_new && !(l->turn_state = turn->state_new(r, job.input_tokens)))
         e = PST_E_NOMEM;
     if (e) {
         pst_reply_error(r, 503, NULL, NULL, "out of memory");

@@ -1,5 +1,6 @@
 #include "gateway/web.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
@@ -13,17 +14,20 @@
 #include "proc/clock.h"
 #include "proc/log.h"
 
-#define IDLE (75 * PST_SEC)          /* a connection without a request; SDKs' pools let go after 60 s or less */
-#define SILENT_S 120                 /* an answer that is not taken */
-#define BODY_GRACE (20 * PST_SEC)    /* before a body's pace is looked at */
-#define BODY_BYTES_PER_S 1024u
+#define IDLE (75 * PST_SEC)          /* SDKs' pools let go after 60 s or less */
+#define SILENT (120 * PST_SEC)
+#define PACE_OVER (20 * PST_SEC)
+#define BODY_BYTES_PER_S 1024u       /* a dial-up line */
 #define CONNECTION_BYTES (16u << 10) /* headers, and pieces of bodies: more headers are 431 */
 #define BODIES_BYTES_MAX ((size_t)256 << 20) /* of all that are gathered at a time */
 #define ANSWER_HEADERS_MAX 8
+#define ALLOWED_MAX 64               /* "GET, DELETE" */
 #define PULL_BYTES (64u << 10)
 #define FORM_BYTES (64u << 10)
 #define SWEEP_EVERY PST_SEC
 #define DROPPED_BYTES_MAX ((uint64_t)64 << 20) /* of a body whose answer was there before it */
+#define DROPPED_BYTES_MUTE ((uint64_t)1 << 20) /* of one that is longer: then its answer is said in between */
+#define DESCRIPTORS_KEPT 256u        /* for Redis, the broker, callbacks, files */
 
 /* One connection. */
 typedef struct conn {
@@ -46,10 +50,15 @@ typedef struct web_req {
     bool answered;       /* there is an answer */
     bool queued;         /* and libmicrohttpd has it */
     bool cut;            /* the client has gone while it was suspended, or sends too much */
-    bool dropping;       /* it was answered before its body came */
-    uint64_t body_bytes;
+    bool unclear;        /* where it ends */
+    bool told;           /* the answer went out past libmicrohttpd */
+    uint64_t body_bytes, dropped_bytes;
+    pst_ns_t pace_at;    /* the body's pace is measured from here, and from so many bytes */
+    uint64_t pace_bytes;
     size_t gathered;     /* counted in web.bodies_bytes */
     struct MHD_Response *response;
+    pst_view_t text;     /* of a whole answer: in response */
+    const char *type;
     unsigned status;
     struct {
         const char *name;
@@ -68,6 +77,7 @@ struct pst_web {
     bool closing, quiet;
     pst_link_t idle, requests;
     uint32_t connections, requests_n;
+    uint32_t crowded;    /* with more connections the longest idle makes room for each that comes */
     size_t bodies_bytes;
     uint64_t body_bytes; /* of all requests, since it began */
     pst_ns_t sweep_at;
@@ -128,6 +138,8 @@ static void put_headers(web_req_t *q, const char *type)
     if (type)
         MHD_add_response_header(q->response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(q->response, "x-request-id", q->r.id);
+    if (q->r.dialect == PST_DIALECT_ANTHROPIC)
+        MHD_add_response_header(q->response, "request-id", q->r.id);
     MHD_add_response_header(q->response, "x-content-type-options", "nosniff");
     for (unsigned i = 0; i < q->headers; i++)
         MHD_add_response_header(q->response, q->header[i].name, q->header[i].value);
@@ -138,6 +150,7 @@ static void answer(web_req_t *q, unsigned status, const char *type, struct MHD_R
     q->response = response;
     q->answered = true;
     q->status = status;
+    q->type = type;
     if (response)
         put_headers(q, type);
     resume(q);
@@ -156,6 +169,8 @@ void pst_req_reply(pst_req_t *r, unsigned status, const char *type, pst_buf_t *b
     struct MHD_Response *response = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
     if (!response)
         free(text);
+    else
+        q->text = pst_view(text, n);
     answer(q, status, type, response);
 }
 
@@ -282,7 +297,8 @@ static void end_segments(pst_req_t *r, char *path)
     }
 }
 
-static const pst_handler_t *match(web_req_t *q, char *path, bool *path_known, const char **ret_allowed)
+/* allowed: the methods of the path's handlers, if it has any but not for this one. */
+static const pst_handler_t *match(web_req_t *q, char *path, char allowed[ALLOWED_MAX])
 {
     const pst_web_opts_t *o = &q->web->opts;
     for (size_t i = 0; i < o->handlers_n; i++) {
@@ -290,8 +306,8 @@ static const pst_handler_t *match(web_req_t *q, char *path, bool *path_known, co
         memset(q->r.segment, 0, sizeof q->r.segment);
         if (!path_fits(h->path, path, q->r.segment, PST_COUNT(q->r.segment)))
             continue;
-        *path_known = true;
-        *ret_allowed = h->method;
+        size_t n = strlen(allowed);
+        snprintf(allowed + n, ALLOWED_MAX - n, "%s%s", n ? ", " : "", h->method);
         if (strcmp(h->method, q->method) == 0 || (q->head && strcmp(h->method, "GET") == 0)) {
             end_segments(&q->r, path);
             return h;
@@ -302,14 +318,13 @@ static const pst_handler_t *match(web_req_t *q, char *path, bool *path_known, co
 
 #define API "/api"
 
-static void find_handler(web_req_t *q, bool *ret_path_known, const char **ret_allowed)
+static void find_handler(web_req_t *q, char allowed[ALLOWED_MAX])
 {
-    *ret_path_known = false;
-    q->r.handler = match(q, q->path_copy, ret_path_known, ret_allowed);
+    q->r.handler = match(q, q->path_copy, allowed);
     bool of_api = strncmp(q->path_copy, API "/v1/", sizeof API "/v1/" - 1) == 0;
     if (!q->r.handler && of_api)
-        q->r.handler = match(q, q->path_copy + sizeof API - 1, ret_path_known, ret_allowed);
-    if (q->r.handler && !of_api)
+        q->r.handler = match(q, q->path_copy + sizeof API - 1, allowed);
+    if (q->r.handler && (!of_api || q->r.handler->dialect == PST_DIALECT_ANTHROPIC))
         q->r.dialect = q->r.handler->dialect;
 }
 
@@ -348,7 +363,7 @@ static web_req_t *new_request(pst_web_t *w, struct MHD_Connection *mhd, const ch
     q->path_copy = copy;
     q->head = strcmp(method, "HEAD") == 0;
     q->r.app = w->opts.app;
-    q->r.began = pst_loop_now(w->loop);
+    q->r.began = q->pace_at = pst_loop_now(w->loop);
     q->r.dialect = dialect_of(path);
     pst_buf_init(&q->r.body, 0);
     make_id(&q->r);
@@ -371,12 +386,45 @@ static bool announces_too_much(web_req_t *q)
     return q->r.handler->body_max != PST_BODY_STREAMED && length != UINT64_MAX && length > q->r.handler->body_max;
 }
 
+/* Where a request ends is told by one header, once: a proxy before us may believe another of two than we do, and what one takes
+ * for a body is to the other the next request, of somebody else. */
+typedef struct framing {
+    unsigned lengths, encodings;
+    bool wrong;
+} framing_t;
+
+static enum MHD_Result look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    (void)kind;
+    framing_t *f = arg;
+    f->wrong |= !*name || strpbrk(name, " \t") != NULL;
+    f->lengths += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
+    if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+        f->encodings++;
+        f->wrong |= strcasecmp(value, "chunked") != 0;
+    }
+    return MHD_YES;
+}
+
+static bool is_unclear(const web_req_t *q)
+{
+    framing_t f = {0};
+    MHD_get_connection_values(q->mhd, MHD_HEADER_KIND, look_at_header, &f);
+    return f.wrong || f.lengths + f.encodings > 1;
+}
+
 static void begin_request(web_req_t *q)
 {
-    bool known;
-    const char *allowed = NULL;
-    find_handler(q, &known, &allowed);
+    char allowed[ALLOWED_MAX] = "";
+    q->unclear = is_unclear(q);
+    if (q->unclear) {
+        pst_req_answer_header(&q->r, MHD_HTTP_HEADER_CONNECTION, "close");
+        fail(q, MHD_HTTP_BAD_REQUEST, "its headers do not say clearly where the request ends");
+        return;
+    }
+    find_handler(q, allowed);
     if (!q->r.handler) {
+        bool known = *allowed;
         if (known)
             pst_req_answer_header(&q->r, MHD_HTTP_HEADER_ALLOW, allowed);
         fail(q, known ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND,
@@ -397,14 +445,23 @@ static void begin_request(web_req_t *q)
 
 /* Bodies. */
 
+static void let_go_of_body(web_req_t *q)
+{
+    q->web->bodies_bytes -= q->gathered;
+    q->gathered = 0;
+    pst_buf_release(&q->r.body);
+}
+
 static void gather(web_req_t *q, pst_view_t bytes)
 {
     pst_web_t *w = q->web;
     if (q->r.body.n + bytes.n > q->r.handler->body_max) {
+        let_go_of_body(q);
         fail(q, MHD_HTTP_CONTENT_TOO_LARGE, "the body is larger than this path takes");
         return;
     }
     if (w->bodies_bytes + bytes.n > BODIES_BYTES_MAX) {
+        let_go_of_body(q);
         pst_req_answer_header(&q->r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
         fail(q, MHD_HTTP_SERVICE_UNAVAILABLE, "too much is being uploaded at once: ask again");
         return;
@@ -421,20 +478,50 @@ static void gather(web_req_t *q, pst_view_t bytes)
 static bool has_body_to_drop(const web_req_t *q)
 {
     uint64_t length = pst_req_length(&q->r);
-    if (pst_req_header(&q->r, MHD_HTTP_HEADER_EXPECT))
+    if (q->unclear || pst_req_header(&q->r, MHD_HTTP_HEADER_EXPECT))
         return false;
     if (length == UINT64_MAX)
         return pst_req_header(&q->r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     return length > 0 && length <= DROPPED_BYTES_MAX;
 }
 
+/* libmicrohttpd takes an answer before a body or behind it.  Whose body has no end in sight is told in between, past the
+ * library: nothing else is being said on the connection, nor will be, and the client may still read it while it is drained. */
+static bool tell(web_req_t *q)
+{
+    pst_buf_t b;
+    pst_buf_init(&b, 0);
+    pst_buf_printf(&b, "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Length: %zu\r\nContent-Type: %s\r\nx-request-id: %s\r\n",
+                   q->status, MHD_get_reason_phrase_for(q->status), q->text.n, q->type ? q->type : "text/plain", q->r.id);
+    for (unsigned i = 0; i < q->headers; i++)
+        pst_buf_printf(&b, "%s: %s\r\n", q->header[i].name, q->header[i].value);
+    pst_buf_puts(&b, "\r\n");
+    pst_buf_putv(&b, q->text);
+    q->told = true;
+    bool whole = !b.failed && send(q->conn->fd, b.p, b.n, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)b.n;
+    pst_buf_release(&b);
+    return whole && shutdown(q->conn->fd, SHUT_WR) == 0;
+}
+
+static void drop(web_req_t *q, size_t n)
+{
+    uint64_t length = pst_req_length(&q->r);
+    bool endless = length == UINT64_MAX || length - q->body_bytes > DROPPED_BYTES_MAX;
+    q->dropped_bytes += n;
+    if (q->dropped_bytes > DROPPED_BYTES_MAX)
+        q->cut = true;
+    else if (endless && !q->told && q->dropped_bytes > DROPPED_BYTES_MUTE && q->conn && q->text.n > 0)
+        q->cut = !tell(q);
+}
+
 static void take_body(web_req_t *q, pst_view_t bytes)
 {
     q->body_bytes += bytes.n;
-    q->cut |= q->dropping && q->body_bytes > DROPPED_BYTES_MAX;
     q->web->body_bytes += bytes.n;
-    if (q->answered)
+    if (q->answered) {
+        drop(q, bytes.n);
         return;
+    }
     if (q->r.handler->body_max == PST_BODY_STREAMED)
         q->r.handler->data(&q->r, bytes);
     else
@@ -445,8 +532,8 @@ static void take_body(web_req_t *q, pst_view_t bytes)
 
 static enum MHD_Result queue_answer(web_req_t *q)
 {
-    if (!q->response || q->cut)
-        return MHD_NO; /* no memory: the connection is cut */
+    if (!q->response || q->cut || q->told)
+        return MHD_NO; /* no memory, or all is said: the connection is cut */
     q->queued = true;
     return MHD_queue_response(q->mhd, q->status, q->response);
 }
@@ -462,15 +549,14 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
             return MHD_NO;
         *state = q;
         begin_request(q);
-        q->dropping = q->answered && has_body_to_drop(q);
-        return q->answered && !q->dropping ? queue_answer(q) : MHD_YES;
+        return q->answered && !has_body_to_drop(q) ? queue_answer(q) : MHD_YES;
     }
     if (q->cut)
         return MHD_NO;
     if (*data_n > 0) {
         take_body(q, pst_view(data, *data_n));
         *data_n = 0;
-        return MHD_YES;
+        return q->cut ? MHD_NO : MHD_YES;
     }
     if (!q->ended && !q->answered) {
         q->ended = true;
@@ -490,7 +576,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state, en
     *state = NULL;
     if (!q)
         return;
-    bool well = q->queued && why == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    bool well = q->told || (q->queued && why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     if (q->r.handler)
         w->opts.done(&q->r, well ? q->status : 0, pst_ns_since(pst_loop_now(w->loop), q->r.began));
     q->answered = true; /* whoever still holds it answers nobody */
@@ -503,17 +589,23 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state, en
         free(q->header[i].value);
     pst_link_remove(&q->link);
     w->requests_n--;
-    w->bodies_bytes -= q->gathered;
+    let_go_of_body(q);
     if (q->conn) {
         q->conn->idle_since = pst_loop_now(w->loop);
         pst_link_before(&w->idle, &q->conn->link);
     }
-    pst_buf_release(&q->r.body);
     free(q->path_copy);
     free(q);
 }
 
 /* Connections. */
+
+/* libmicrohttpd finds a socket that was shut down at its next look. */
+static void cut(conn_t *c)
+{
+    pst_link_remove(&c->link);
+    shutdown(c->fd, SHUT_RDWR);
+}
 
 static void on_connection(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode what)
 {
@@ -538,45 +630,67 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
     pst_link_before(&w->idle, &c->link);
     w->connections++;
     *context = c;
+    if (w->connections > w->crowded && w->idle.next != &c->link)
+        cut(PST_CONTAINER(w->idle.next, conn_t, link));
 }
 
-/* libmicrohttpd finds a socket that was shut down at its next look. */
+static bool has_hung_up(const conn_t *c)
+{
+    char byte;
+    return c && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* libmicrohttpd is told of the end of a connection by an edge, and misses one that came together with the last bytes: the
+ * connections that became idle a moment ago are looked at once or twice. */
+static void look_at_newly_idle(pst_web_t *w, pst_ns_t now)
+{
+    for (pst_link_t *l = w->idle.prev, *before; l != &w->idle; l = before) {
+        before = l->prev;
+        conn_t *c = PST_CONTAINER(l, conn_t, link);
+        if (pst_ns_since(now, c->idle_since) > 2 * SWEEP_EVERY)
+            return;
+        if (has_hung_up(c))
+            cut(c);
+    }
+}
+
 static void cut_idle(pst_web_t *w, pst_ns_t now)
 {
     while (!pst_link_empty(&w->idle)) {
         conn_t *c = PST_CONTAINER(w->idle.next, conn_t, link);
-        if (pst_ns_since(now, c->idle_since) < IDLE)
+        if (pst_ns_since(now, c->idle_since) < w->opts.idle)
             return;
-        pst_link_remove(&c->link);
-        shutdown(c->fd, SHUT_RDWR);
+        cut(c);
     }
 }
 
-static bool has_hung_up(const web_req_t *q)
+/* Measured over one stretch after another: who began fast may not dribble later.  A body that we do not read is not slow. */
+static bool is_too_slow(web_req_t *q, pst_ns_t now)
 {
-    char byte;
-    return q->conn && recv(q->conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    const pst_web_opts_t *o = &q->web->opts;
+    pst_ns_t took = pst_ns_since(now, q->pace_at);
+    bool waits = !q->ended && !q->queued && !q->paused;
+    if (waits && took < o->pace_over)
+        return false;
+    bool slow = waits && q->body_bytes - q->pace_bytes < took * BODY_BYTES_PER_S / PST_SEC;
+    q->pace_at = now;
+    q->pace_bytes = q->body_bytes;
+    return slow;
 }
 
-static bool is_too_slow(const web_req_t *q, pst_ns_t now)
-{
-    pst_ns_t took = pst_ns_since(now, q->r.began);
-    return !q->ended && !q->paused && !q->queued && took > BODY_GRACE &&
-           q->body_bytes < took / PST_SEC * BODY_BYTES_PER_S;
-}
-
-/* Nobody looks at a suspended connection: who has gone from it is found here. */
+/* The same for those with a request; and nobody else looks at a suspended connection. */
 static void look_at_requests(pst_web_t *w, pst_ns_t now)
 {
     for (pst_link_t *l = w->requests.next, *next; l != &w->requests; l = next) {
         next = l->next;
         web_req_t *q = PST_CONTAINER(l, web_req_t, link);
-        bool waits = q->suspended && pst_ns_since(now, q->r.began) > SWEEP_EVERY;
-        if (is_too_slow(q, now) && q->conn)
-            shutdown(q->conn->fd, SHUT_RDWR);
-        else if (waits && has_hung_up(q)) {
+        bool waits = (q->suspended || (!q->ended && !q->queued)) && pst_ns_since(now, q->r.began) > SWEEP_EVERY;
+        bool gone = waits && has_hung_up(q->conn);
+        if (gone && q->suspended) {
             q->cut = true;
             resume(q);
+        } else if ((gone || is_too_slow(q, now)) && q->conn) {
+            shutdown(q->conn->fd, SHUT_RDWR);
         }
     }
 }
@@ -589,6 +703,7 @@ static pst_ns_t prepare(void *arg, pst_ns_t now)
     if (now >= w->sweep_at) {
         w->sweep_at = pst_ns_add(now, SWEEP_EVERY);
         cut_idle(w, now);
+        look_at_newly_idle(w, now);
         look_at_requests(w, now);
     }
     MHD_UNSIGNED_LONG_LONG wait = 0;
@@ -631,14 +746,18 @@ static pst_err_t resolve(const char *listen, struct sockaddr_storage *ret, sockl
     return PST_OK;
 }
 
-/* As many descriptors as the system allows: each connection has one. */
-static void raise_descriptors(void)
+/* As many descriptors as the system allows: each connection has one.  How many connections there may be. */
+static uint32_t raise_descriptors(uint32_t wanted)
 {
     struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+    if (getrlimit(RLIMIT_NOFILE, &r))
+        return wanted;
+    if (r.rlim_cur < r.rlim_max) {
         r.rlim_cur = r.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &r);
     }
+    rlim_t room = r.rlim_cur > 2 * DESCRIPTORS_KEPT ? r.rlim_cur - DESCRIPTORS_KEPT : r.rlim_cur / 2;
+    return (uint32_t)PST_MIN(room, wanted);
 }
 
 static int listen_at(const char *text, pst_errbuf_t *eb, unsigned *ret_port)
@@ -673,14 +792,43 @@ static void on_mhd_log(void *arg, const char *format, va_list args)
     pst_log(PST_LOG_DEBUG, "HTTP", "text=\"%s\"", text);
 }
 
+/* "%00" stays as it is: decoded, it would end the text before its end. */
+static size_t unescape(void *arg, struct MHD_Connection *mhd, char *text)
+{
+    (void)arg;
+    (void)mhd;
+    char *to = text;
+    for (const char *p = text; *p;) {
+        unsigned byte = 0;
+        char digits[3] = "";
+        if (p[0] == '%' && isxdigit((unsigned char)p[1]) && isxdigit((unsigned char)p[2])) {
+            memcpy(digits, p + 1, 2);
+            byte = (unsigned)strtoul(digits, NULL, 16);
+        }
+        *to++ = byte ? (char)byte : *p;
+        p += byte ? 3 : 1;
+    }
+    *to = '\0';
+    return (size_t)(to - text);
+}
+
+static void choose_patience(pst_web_opts_t *o)
+{
+    o->idle = o->idle ? o->idle : IDLE;
+    o->silent = o->silent ? o->silent : SILENT;
+    o->pace_over = o->pace_over ? o->pace_over : PACE_OVER;
+}
+
 pst_err_t pst_web_new(pst_loop_t *loop, const pst_web_opts_t *o, pst_web_t **ret, pst_errbuf_t *eb)
 {
-    raise_descriptors();
+    uint32_t connections_max = raise_descriptors(o->connections_max);
     pst_web_t *w = calloc(1, sizeof *w);
     if (!w)
         return pst_errf(eb, PST_E_NOMEM, "out of memory");
     w->loop = loop;
     w->opts = *o;
+    w->crowded = connections_max - connections_max / 8;
+    choose_patience(&w->opts);
     pst_link_init(&w->idle);
     pst_link_init(&w->requests);
     int fd = listen_at(o->listen, eb, &w->port);
@@ -691,8 +839,9 @@ pst_err_t pst_web_new(pst_loop_t *loop, const pst_web_opts_t *o, pst_web_t **ret
     w->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, w,
                               MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
                               MHD_OPTION_LISTEN_SOCKET, fd,
-                              MHD_OPTION_CONNECTION_LIMIT, o->connections_max,
-                              MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENT_S,
+                              MHD_OPTION_CONNECTION_LIMIT, connections_max,
+                              MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(w->opts.silent / PST_SEC),
+                              MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
                               MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
                               MHD_OPTION_NOTIFY_COMPLETED, on_completed, w,
                               MHD_OPTION_NOTIFY_CONNECTION, on_connection, w, MHD_OPTION_END);
@@ -761,9 +910,8 @@ static enum MHD_Result on_field(void *arg, enum MHD_ValueKind kind, const char *
     (void)kind;
     (void)type;
     (void)encoding;
-    (void)at;
     pst_form_t *f = arg;
-    f->fn(f->arg, key ? key : "", file, pst_view(data, n));
+    f->fn(f->arg, key ? key : "", file, pst_view(data, n), at == 0);
     return MHD_YES;
 }
 
@@ -779,7 +927,7 @@ pst_form_t *pst_form_new(pst_req_t *r, pst_form_fn *fn, void *arg)
     f->arg = arg;
     f->post = MHD_create_post_processor(of(r)->mhd, FORM_BYTES, on_field, f);
     if (!f->post)
-        pst_form_destroy(&f);
+        (void)pst_form_end(&f);
     return f;
 }
 
@@ -788,13 +936,13 @@ bool pst_form_feed(pst_form_t *f, pst_view_t bytes)
     return MHD_post_process(f->post, bytes.p, bytes.n) == MHD_YES;
 }
 
-void pst_form_destroy(pst_form_t **pf)
+bool pst_form_end(pst_form_t **pf)
 {
     pst_form_t *f = *pf;
     *pf = NULL;
     if (!f)
-        return;
-    if (f->post)
-        MHD_destroy_post_processor(f->post);
+        return false;
+    bool whole = f->post && MHD_destroy_post_processor(f->post) == MHD_YES;
     free(f);
+    return whole;
 }

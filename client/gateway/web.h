@@ -7,8 +7,10 @@
  * A reply may come at any of these moments; what is left of the body is then thrown away.  gone() is the last call, when the
  * answer has left or the client has: whatever hangs on the request is let go there.
  *
- * A client that dribbles is cut: who has a connection and no request under way for IDLE, or sends a body slower than a
- * dial-up line, or goes away while its answer is made (noticed within a second or two). */
+ * A client that dribbles is cut: who has a connection and no request under way for `idle` (headers that do not end are no
+ * request), sends a body slower than a dial-up line, does not take its answer for `silent`, or goes away while its answer is
+ * made (noticed within a second or two).  Who has only shut down its own side looks the same as who has gone: its
+ * answer may still come or not, and the connection is closed. */
 #ifndef PST_WEB_H
 #define PST_WEB_H
 
@@ -30,7 +32,7 @@ typedef struct pst_handler {
     const char *method;          /* "GET" also answers HEAD */
     const char *path;            /* "/v1/files/{id}/content": {…} is any one segment that is not empty.  A request for
                                   * "/api/v1/…" that no handler has goes to that of "/v1/…" and is answered in
-                                  * OpenRouter's words */
+                                  * OpenRouter's words, but for Anthropic's paths */
     pst_dialect_t dialect;
     bool open;                   /* needs no key */
     size_t body_max;             /* the most of a body that is gathered, more is 413; PST_BODY_STREAMED: data() gets it */
@@ -55,7 +57,10 @@ struct pst_req {
 
 typedef struct pst_web_opts {
     const char *listen;          /* "127.0.0.1:7700", "[::1]:7700", "0.0.0.0:0" */
-    uint32_t connections_max;    /* more wait in the kernel's queue */
+    uint32_t connections_max;    /* or fewer, if the system allows fewer descriptors; when most are taken, the longest idle
+                                  * makes room for each that comes */
+    pst_ns_t idle, silent, pace_over; /* how long: a connection without a request, an answer that is not taken, a stretch
+                                  * over which the pace of a body is measured.  0: what is usual */
     const pst_handler_t *handlers;
     size_t handlers_n;
     /* May it pass?  Replies itself if not. */
@@ -102,13 +107,14 @@ uint64_t pst_req_length(const pst_req_t *r);
 void pst_req_pause(pst_req_t *r);
 void pst_req_go_on(pst_req_t *r);
 
-/* A body as multipart/form-data, which data() feeds: field by field, in pieces.  file: the file name, or NULL. */
+/* A body as multipart/form-data, which data() feeds: field by field, in pieces.  file: the file name, or NULL.
+ * first: nothing of this field came yet (an empty piece may come before). */
 typedef struct pst_form pst_form_t;
-typedef void pst_form_fn(void *arg, const char *field, const char *file, pst_view_t bytes);
+typedef void pst_form_fn(void *arg, const char *field, const char *file, pst_view_t bytes, bool first);
 /* NULL: its Content-Type is not that, or has no boundary. */
 pst_form_t *pst_form_new(pst_req_t *r, pst_form_fn *fn, void *arg);
 bool pst_form_feed(pst_form_t *f, pst_view_t bytes); /* false: it is not well formed */
-void pst_form_destroy(pst_form_t **f);
+bool pst_form_end(pst_form_t **f); /* lets go of it; false: its last boundary did not come */
 
 /* ---- answering ------------------------------------------------------------------------------------------------- */
 

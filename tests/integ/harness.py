@@ -26,10 +26,17 @@ def program(name):
     return os.path.join(BIN, name)
 
 
+def free_ports(n):
+    """No two of them the same."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    return free_ports(1)[0]
 
 
 def wait_for(what, condition, seconds=30.0, step=0.02):
@@ -91,7 +98,8 @@ class Cluster:
         self.dir = tempfile.mkdtemp(prefix="pst")
         self.data = os.path.join(self.dir, "data")
         self.config = os.path.join(self.dir, "penstock.yaml")
-        self.ports = {name: free_port() for name in ("clients", "workers", "metrics", "gateway")}
+        names = ("clients", "workers", "metrics", "gateway")
+        self.ports = dict(zip(names, free_ports(len(names))))
         if durability:
             redis = f"redis: {{ durability: {durability} }}\n"
         with open(self.config, "w") as f:
