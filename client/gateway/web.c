@@ -18,7 +18,7 @@
 #define SILENT (120 * PST_SEC)
 #define PACE_OVER (20 * PST_SEC)
 #define BODY_BYTES_PER_S 1024u       /* a dial-up line */
-#define CONNECTION_BYTES (32u << 10) /* headers, and pieces of bodies: more headers are 431 */
+#define CONNECTION_BYTES (16u << 10) /* headers, and pieces of bodies: more headers are 431 */
 #define BODIES_BYTES_MAX ((size_t)256 << 20) /* of all that are gathered at a time */
 #define ANSWER_HEADERS_MAX 8
 #define ALLOWED_MAX 64               /* "GET, DELETE" */

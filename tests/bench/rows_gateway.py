@@ -2,6 +2,7 @@
 through Portkey's gateway; at a fixed rate, and as fast as 64 connections can."""
 import contextlib
 import os
+import typing
 
 import lab
 import rows_http
@@ -11,6 +12,7 @@ from rows_echo import MODEL
 from table import Difference, Figure, Ratio, Row, field
 
 RATE = 1000
+STREAM_RATE, STREAM_MS = 100, 10
 CONNECTIONS = 64
 WARM_UP_JOBS = 5000  # node compiles what it runs often
 ADDED_P50_MS, ADDED_P99_MS = 0.5, 3
@@ -61,11 +63,14 @@ def bench_http(port, headers, model, *how):
     return lab.tool("bench_http", "--url", peer.chat(port), "--model", model, *options, *how)
 
 
-def load(o, way, *how):
-    with rows_http.server("h1") as s, WAYS[way](o, s) as (*to, groups):
-        how = "--in-flight", CONNECTIONS, *how
-        bench_http(*to, *how, "--requests", min(WARM_UP_JOBS, o.http_jobs))
-        return lab.measured(lambda: bench_http(*to, *how), {**groups, "provider": [s.pid]})
+def load(o, way, kind):
+    requests = kind.requests
+    if way == "portkey" and "--rate" not in kind.how:
+        requests = max(requests // 10, 1)  # or it takes a minute
+    with rows_http.server("h1", *kind.provider) as s, WAYS[way](o, s) as (*to, groups):
+        how = "--in-flight", CONNECTIONS, *kind.how
+        bench_http(*to, *how, "--requests", min(WARM_UP_JOBS, requests))
+        return lab.measured(lambda: bench_http(*to, *how, "--requests", requests), {**groups, "provider": [s.pid]})
 
 
 def in_flight(o):
@@ -86,6 +91,29 @@ def in_flight(o):
 # ---- rows
 
 
+class Kind(typing.NamedTuple):
+    """What is asked for, and how fast; times, what bench_http calls those that count."""
+    what: str
+    speed: str
+    requests: int
+    how: tuple
+    provider: tuple = ()
+    times: str = ""
+    wanted: tuple = (None, None)  # ms added at the median and at the 99th percentile, at most
+
+    def name(self, way):
+        return f"{self.what} {way} {self.speed}"
+
+
+def kinds(o):
+    at_rate, streamed = ("--rate", RATE), ("--stream",)
+    yield Kind("chat", f"{RATE}/s", RATE * o.chat_seconds, at_rate, wanted=(ADDED_P50_MS, ADDED_P99_MS))
+    yield Kind("chat", f"c{CONNECTIONS}", o.http_jobs, ())
+    yield Kind("stream", f"{STREAM_RATE}/s", STREAM_RATE * o.chat_seconds, ("--rate", STREAM_RATE, *streamed),
+               ("--stream-ms", STREAM_MS), "first_")
+    yield Kind("stream", f"c{CONNECTIONS}", max(o.http_jobs // 5, 1), streamed, times="first_")
+
+
 def a_core(sample):
     """Requests a second of CPU of all the path's processes."""
     used = sum(us for name, us in sample["cpu"].items() if name not in OUTSIDE)
@@ -96,47 +124,42 @@ def a_core_with_provider(sample):
     return 1e6 / sum(us for name, us in sample["cpu"].items() if name != "client")
 
 
-def waits_of(way, name):
-    figures = [Figure(f"{p} ms", field(f"{p}_us", 1e-3), 2) for p in ("p50", "p99")]
-    if way == "direct":
-        return figures
-    for p, most in (("p50", ADDED_P50_MS), ("p99", ADDED_P99_MS)):
-        added = Difference("direct", f"chat direct {name}", field(f"{p}_us", 1e-3))
-        figures.append(Figure(f"{p} added to direct ms", lambda r: r, 2, ratio=added,
-                              at_most=most if way == "gateway" and name == f"{RATE}/s" else None))
-    return figures
+def waits_of(kind, way):
+    until = "to the first event, " if kind.times else ""
+    for p, most in zip(("p50", "p99"), kind.wanted):
+        value = field(f"{kind.times}{p}_us", 1e-3)
+        yield Figure(f"{until}{p} ms", value, 2)
+        if way != "direct":
+            yield Figure(f"{until}{p} added to direct ms", lambda r: r, 2, at_most=most if way == "gateway" else None,
+                         ratio=Difference("direct", kind.name("direct"), value))
 
 
-def cores_of(way, name):
+def cores_of(kind, way):
     """Of the path alone, which a direct call has not; and with the provider, which all have."""
-    whole = Figure("requests/s a core, the provider's too", a_core_with_provider)
+    yield Figure("requests/s a core, the provider's too", a_core_with_provider)
     if way == "direct":
-        return [whole]
-    to_direct = Ratio("direct", f"chat direct {name}", a_core_with_provider)
-    figures = [Figure("requests/s a core of the path", a_core), whole,
-               Figure("that ÷ direct's", lambda r: r, 2, ratio=to_direct)]
+        return
+    yield Figure("that ÷ direct's", lambda r: r, 2, ratio=Ratio("direct", kind.name("direct"), a_core_with_provider))
+    yield Figure("requests/s a core of the path", a_core)
     if way == "gateway":
-        to_portkey = Ratio("portkey", f"chat portkey {name}", a_core)
-        figures.append(Figure("a core of the path ÷ Portkey's", lambda r: r, 1, ratio=to_portkey))
-    return figures
+        yield Figure("that ÷ Portkey's", lambda r: r, 1, ratio=Ratio("portkey", kind.name("portkey"), a_core))
 
 
-def family(o, name, *how):
+def family(o, kind):
+    saturated = "--rate" not in kind.how
     for way in WAYS:
         if why_not(o, way):
             continue
-        ratios = [Ratio(other, f"chat {other} {name}") for other in ("direct", "portkey") if other != way]
-        yield Row(f"chat {way} {name}", lambda w=way: load(o, w, *how), ratios if per_s_says(name) else [],
-                  waits_of(way, name) + cores_of(way, name))
-
-
-def per_s_says(name):
-    return not name.endswith("/s")
+        ratios = [Ratio(other, kind.name(other)) for other in ("direct", "portkey") if other != way]
+        figures = [*waits_of(kind, way), *cores_of(kind, way)]
+        if "--stream" in kind.how:
+            figures.append(Figure("events/s", field("events_per_s")))
+        yield Row(kind.name(way), lambda w=way: load(o, w, kind), ratios if saturated else [], figures)
 
 
 def rows(o):
-    yield from family(o, f"{RATE}/s", "--rate", RATE, "--requests", RATE * o.chat_seconds)
-    yield from family(o, f"c{CONNECTIONS}", "--requests", o.http_jobs)
+    for kind in kinds(o):
+        yield from family(o, kind)
     if o.scale or o.only or o.quick:
         yield Row(f"chat in flight {o.chat_in_flight}", lambda: in_flight(o), [],
                   [Figure(f"KiB a call, {name}", field(f"kib_{name}"), 1) for name in ("gateway", "broker", "worker")])
