@@ -569,7 +569,7 @@ class Strangers(WebCase):
         file = a.upload("".join(line(i, "echo/any") + "\n" for i in range(20))).json
         batch = a.wait(a.batch(file["id"]).json["id"])
         output = batch["output_file_id"]
-        b.wait(b.batch(b.upload(line(0, "echo/any") + "\n").json["id"]).json["id"])
+        theirs = b.wait(b.batch(b.upload(line(0, "echo/any") + "\n").json["id"]).json["id"])["id"]
         own = [a.get(p).body for p in ("/v1/files", "/v1/batches", f"/v1/files/{output}", f"/v1/files/{output}/content")]
         for api in ("/v1", "/api/v1"):
             for method, path in (("GET", f"/files/{file['id']}"), ("GET", f"/files/{file['id']}/content"),
@@ -579,17 +579,30 @@ class Strangers(WebCase):
                 refused = b.ask(method, api + path)
                 self.assertEqual(refused.status, 404, (method, path, refused.body))
                 self.assertEqual(web.ask(method, api + path).status, 401, (method, path))
+        for path in (f"/ui/api/batches/{batch['id']}/receipt", f"/ui/api/batches/{batch['id']}/failed"):
+            self.assertEqual((a.get(path).status, b.get(path).status, web.get(path).status), (200, 404, 401), path)
+        events = self.events(b)
+        self.assertNotIn(batch["id"].encode(), events)
+        self.assertIn(theirs.encode(), events)
+        self.assertIn(b'"restricted":true', events.replace(b" ", b""))
         taken = b.batch(file["id"]).json
         self.assertEqual((taken["status"], taken["errors"]["data"][0]["param"]), ("failed", "file_id"))
         for path in ("/v1/files", "/v1/batches"):
-            theirs = {x["id"] for x in b.get(path).json["data"]}
-            self.assertFalse(theirs & {file["id"], batch["id"], output})
+            seen = {x["id"] for x in b.get(path).json["data"]}
+            self.assertFalse(seen & {file["id"], batch["id"], output})
             self.assertFalse({x["id"] for x in b.get(f"{path}?after={batch['id']}").json.get("data", [])} & {batch["id"]})
         again = [a.get(p).body for p in ("/v1/files", "/v1/batches", f"/v1/files/{output}", f"/v1/files/{output}/content")]
         self.assertEqual(again, own, "nothing changed")
         # a key as long as a header may be, and one with all there is in it
         for bad in ("x" * 20_000, "sk-\x7f'\"{}:*", ""):
             self.assertEqual(web.get("/v1/models", headers={"Authorization": f"Bearer {bad}"}).status, 401)
+
+
+    def events(self, web):
+        """What the page is told in the first seconds."""
+        with Socket(web.port) as s:
+            s.send(head("GET", "/ui/api/events", f"Authorization: Bearer {web.key}"))
+            return s.read(4)
 
 
 class Crowds(Hostile):
