@@ -40,6 +40,8 @@ struct pst_session {
     pst_loop_t *loop;
     void *zmq, *socket;
     int fd;
+    bool look;             /* the socket was used since it last said that there is nothing, or fd is ready: else there is
+                            * nothing, and asking is a system call */
     char *address;
     const pst_session_ops_t *ops;
     void *arg;
@@ -237,9 +239,10 @@ static void on_frame(pst_session_t *s, pst_ns_t now, pst_view_t bytes)
 
 /* ZMQ_FD tells of changes only; what there is to do stands in ZMQ_EVENTS, and asking also does the socket's
  * own work. */
-static int socket_events(const pst_session_t *s)
+static int socket_events(pst_session_t *s)
 {
     int events = 0;
+    s->look = true;
     size_t n = sizeof events;
     PST_ASSERT(zmq_getsockopt(s->socket, ZMQ_EVENTS, &events, &n) == 0);
     return events;
@@ -249,7 +252,7 @@ void pst_session_read(pst_session_t *s, pst_ns_t now)
 {
     zmq_msg_t z;
     zmq_msg_init(&z);
-    for (unsigned i = 0; i < FRAMES_PER_TURN; i++) {
+    for (unsigned i = 0; s->look && i < FRAMES_PER_TURN; i++) {
         if (zmq_msg_recv(&z, s->socket, ZMQ_DONTWAIT) < 0 &&
             (!(socket_events(s) & ZMQ_POLLIN) || zmq_msg_recv(&z, s->socket, ZMQ_DONTWAIT) < 0))
             break;
@@ -268,6 +271,7 @@ void pst_session_read(pst_session_t *s, pst_ns_t now)
 
 static bool send_frame(pst_session_t *s, pst_ns_t now)
 {
+    s->look = true;
     if (zmq_send(s->socket, s->frame.p, s->frame.n, ZMQ_DONTWAIT) < 0) {
         PST_ASSERT(errno == EAGAIN || errno == EINTR);
         return false;
@@ -352,7 +356,8 @@ pst_ns_t pst_session_write(pst_session_t *s, pst_ns_t now)
         if (!send_frame(s, now) && (!(socket_events(s) & ZMQ_POLLOUT) || !send_frame(s, now)))
             break;
     }
-    int events = socket_events(s);
+    int events = s->look ? socket_events(s) : 0;
+    s->look = events & ZMQ_POLLIN;
     bool can_send = s->frame.n > 0 && (events & ZMQ_POLLOUT);
     return (events & ZMQ_POLLIN) || can_send ? 0 : deadline(s);
 }
@@ -369,12 +374,13 @@ bool pst_session_over(const pst_session_t *s)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-/* The hooks do the work: an event has only to end the sleep. */
+/* The hooks do the work. */
 static void on_fd(void *arg, int fd, uint32_t events)
 {
-    (void)arg;
     (void)fd;
     (void)events;
+    pst_session_t *s = arg;
+    s->look = true;
 }
 
 static bool set_int(void *socket, int option, int value)
@@ -421,6 +427,7 @@ pst_err_t pst_session_new(pst_loop_t *loop, const char *address, const pst_sessi
     s->ops = ops;
     s->arg = arg;
     s->state = REST;
+    s->look = true;
     s->hello_wait = HELLO_WAIT;
     s->since = pst_loop_now(loop);
     pst_buf_init(&s->frame, PST_FRAME_BYTES_MAX);

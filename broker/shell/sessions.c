@@ -39,6 +39,8 @@ struct pst_sessions {
     pst_loop_t *loop;
     void *socket;
     int fd;
+    bool look;                 /* the socket was used since it last said that there is nothing, or its descriptor is ready:
+                                * else there is nothing, and asking is a system call */
     pst_sessions_opts_t o;
     pst_sessions_ops_t ops;
     pst_map_t by_id, by_peer;
@@ -104,6 +106,7 @@ static void refuse(pst_sessions_t *s, pst_view_t id, const pst_msg_t *in, pst_er
     pst_buf_init(&b, 0);
     pst_msg_encode(&m, &b);
     s->stats.refused++;
+    s->look = true;
     if (!b.failed && zmq_send(s->socket, id.p, id.n, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
         (void)zmq_send(s->socket, b.p, b.n, ZMQ_DONTWAIT);
     pst_buf_release(&b);
@@ -112,6 +115,7 @@ static void refuse(pst_sessions_t *s, pst_view_t id, const pst_msg_t *in, pst_er
 /* False: the session has ended. */
 static bool push_out(pst_sessions_t *s, session_t *x)
 {
+    s->look = true;
     for (pst_parcel_t *p; (p = pst_parcel_first(&x->out)) != NULL;) {
         int e = pst_parcel_send(&p, s->socket, x->id, x->id_n);
         if (e == EAGAIN) {
@@ -293,9 +297,10 @@ static bool id_is_good(pst_view_t id)
     return id.n > 0 && id.n <= ID_BYTES_MAX && id.p[0] != 0;
 }
 
-static int socket_events(const pst_sessions_t *s)
+static int socket_events(pst_sessions_t *s)
 {
     int events = 0;
+    s->look = true;
     size_t n = sizeof events;
     PST_ASSERT(zmq_getsockopt(s->socket, ZMQ_EVENTS, &events, &n) == 0);
     return events;
@@ -330,7 +335,8 @@ void pst_sessions_read(pst_sessions_t *s, pst_ns_t now)
     zmq_msg_init(&frame);
     size_t bytes = 0;
     bool one;
-    for (unsigned i = 0; i < MESSAGES_PER_TURN && bytes < BYTES_PER_TURN && receive(s, &id, &frame, &one); i++) {
+    unsigned max = s->look ? MESSAGES_PER_TURN : 0;
+    for (unsigned i = 0; i < max && bytes < BYTES_PER_TURN && receive(s, &id, &frame, &one); i++) {
         pst_view_t from = pst_view(zmq_msg_data(&id), zmq_msg_size(&id));
         pst_view_t v = one ? pst_view(zmq_msg_data(&frame), zmq_msg_size(&frame)) : pst_view(NULL, 0);
         bytes += v.n;
@@ -371,11 +377,19 @@ static void look_at(pst_sessions_t *s, session_t *x, bool drained)
     pst_heap_set(&s->timers, &x->timer, PST_MAX(next_look(s, x), s->now + PST_MS));
 }
 
-static void look_around(pst_sessions_t *s, bool drained)
+static session_t *next_due(const pst_sessions_t *s)
 {
-    pst_heap_node_t *top;
-    while ((top = pst_heap_top(&s->timers)) != NULL && top->key <= s->now)
-        look_at(s, PST_CONTAINER(top, session_t, timer), drained);
+    pst_heap_node_t *top = pst_heap_top(&s->timers);
+    return top && top->key <= s->now ? PST_CONTAINER(top, session_t, timer) : NULL;
+}
+
+static void look_around(pst_sessions_t *s)
+{
+    session_t *x = next_due(s);
+    if (!x)
+        return;
+    for (bool drained = !(socket_events(s) & ZMQ_POLLIN); x; x = next_due(s))
+        look_at(s, x, drained);
 }
 
 static void push_stuck(pst_sessions_t *s)
@@ -395,23 +409,25 @@ pst_ns_t pst_sessions_write(pst_sessions_t *s, pst_ns_t now)
 {
     s->now = now;
     push_stuck(s);
-    look_around(s, !(socket_events(s) & ZMQ_POLLIN));
+    look_around(s);
     tell_gone(s);
     pst_heap_node_t *top = pst_heap_top(&s->timers);
     s->due = top ? top->key : PST_NEVER;
-    if (socket_events(s) & ZMQ_POLLIN)
+    if (s->look && socket_events(s) & ZMQ_POLLIN)
         return 0;
+    s->look = false;
     return pst_link_empty(&s->stuck) ? s->due : pst_ns_min(s->due, now + FULL_RETRY);
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
-/* The loop's hooks do the work: an event has only to end the sleep. */
+/* The loop's hooks do the work. */
 static void on_fd(void *arg, int fd, uint32_t events)
 {
-    (void)arg;
     (void)fd;
     (void)events;
+    pst_sessions_t *s = arg;
+    s->look = true;
 }
 
 static bool set_int(void *socket, int option, int value)
@@ -456,6 +472,7 @@ pst_err_t pst_sessions_new(pst_loop_t *loop, void *zmq, const char *address, con
     *s = (pst_sessions_t){.loop = loop, .socket = socket, .o = *o, .ops = *ops};
     s->now = pst_loop_now(loop);
     s->due = PST_NEVER;
+    s->look = true;
     pst_map_init(&s->by_id, o->seed);
     pst_map_init(&s->by_peer, o->seed);
     pst_heap_init(&s->timers);

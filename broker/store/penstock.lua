@@ -31,7 +31,7 @@ local function epoch_take(keys)
     return redis.call('INCR', keys[1])
 end
 
--- keys: epoch, active, all.  args: e, id, creation time.  First half of an OPEN: from here on a restart sees it.
+-- keys: epoch, active, all.  args: e, id, the milliseconds inside that id.  First half of an OPEN: from here on a restart sees it.
 local function enlist(keys, args)
     if newer(redis.call('GET', keys[1]), args[1]) then return fenced() end
     redis.call('SADD', keys[2], args[2])

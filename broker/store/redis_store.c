@@ -173,7 +173,7 @@ static void submit_open(pst_store_t *s, const pst_store_op_t *op)
     pst_cmd_str(enlist, PST_KEY_ALL);
     pst_cmd_num(enlist, s->epoch);
     pst_cmd_id(enlist, &op->batch);
-    pst_cmd_num(enlist, info->created_ms);
+    pst_cmd_num(enlist, pst_id_wall_ms(&op->batch)); /* lists are in the order of ids, whenever each was opened */
     send_part(s, enlist);
     pst_buf_t encoded;
     pst_buf_init(&encoded, 0);

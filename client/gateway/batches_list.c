@@ -93,6 +93,23 @@ void pst_batch_page_put(const pst_batch_page_t *p, pst_batch_put_fn *put, pst_bu
     pst_buf_printf(b, ",\"has_more\":%s}", p->more ? "true" : "false");
 }
 
+void pst_batch_page_show(const pst_batch_page_t *p, pst_batch_list_t *ret, const pst_record_t **records)
+{
+    ret->n = 0;
+    ret->more = p->more;
+    for (uint32_t i = 0; i < p->n && ret->n < p->limit; i++) {
+        const entry_t *e = &p->v[i];
+        if (!is_known(e))
+            continue;
+        records[ret->n] = e->recorded ? &e->record : NULL;
+        pst_batch_t *b = &ret->v[ret->n++];
+        if (e->batch.status)
+            *b = e->batch;
+        else
+            pst_record_batch(&e->record, e->id, b);
+    }
+}
+
 static void settle(pst_batch_page_t *p)
 {
     if (p->waits)
@@ -324,7 +341,7 @@ bool pst_list_query(pst_req_t *r, uint32_t most, uint32_t usual, uint32_t *ret)
     return true;
 }
 
-void pst_batches_list(pst_req_t *r)
+void pst_batch_page_ask(pst_req_t *r, pst_batch_page_fn *fn)
 {
     pst_gateway_t *g = pst_gw(r);
     uint32_t limit;
@@ -336,10 +353,14 @@ void pst_batches_list(pst_req_t *r)
         pst_reply_error(r, 400, "invalid_value", "after", "after must be the id of a batch.");
         return;
     }
-    pst_batch_page_t *p = pst_db_is_up(g->db) ? pst_batch_page_new(g, pst_gw_tenant(r), after, limit, on_page, r) : NULL;
-    if (!p) {
+    pst_batch_page_t *p = pst_db_is_up(g->db) ? pst_batch_page_new(g, pst_gw_tenant(r), after, limit, fn, r) : NULL;
+    if (p)
+        pst_req_state(r, p, list_gone);
+    else
         pst_reply_away(r);
-        return;
-    }
-    pst_req_state(r, p, list_gone);
+}
+
+void pst_batches_list(pst_req_t *r)
+{
+    pst_batch_page_ask(r, on_page);
 }

@@ -60,9 +60,41 @@ static void refuse(pst_req_t *r, pst_err_t e)
                     "Incorrect API key provided. Keys are made with `penstock keys create`.");
 }
 
+/* A name of this machine, with any port. */
+static bool is_loopback_name(const char *host)
+{
+    static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
+    for (size_t i = 0; i < PST_COUNT(names); i++) {
+        size_t n = strlen(names[i]);
+        if (strncasecmp(host, names[i], n) == 0 && (host[n] == '\0' || host[n] == ':'))
+            return true;
+    }
+    return false;
+}
+
+/* Where no key is asked for, whoever reaches this machine's loopback spends its money: so does a browser, for any page it
+ * shows, from another site (its origin is not ours) or from one whose name was turned to point here (we are called by
+ * that name). */
+static bool is_from_elsewhere(const pst_req_t *r)
+{
+    const char *host = pst_req_header(r, "Host"), *origin = pst_req_header(r, "Origin");
+    const char *site = pst_req_header(r, "sec-fetch-site");
+    if (host && !is_loopback_name(host))
+        return true;
+    if (site && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0)
+        return true;
+    const char *named = origin ? strstr(origin, "://") : NULL;
+    return origin && !(named && host && strcasecmp(named + 3, host) == 0);
+}
+
 bool pst_caller_allow(pst_req_t *r)
 {
     pst_gateway_t *g = pst_gw(r);
+    if (!pst_caller_needs_key(r) && is_from_elsewhere(r)) {
+        pst_reply_error(r, 403, NULL, NULL, "This gateway has no keys and answers to this machine alone, not to pages of other "
+                        "sites: make a key with `penstock keys create`.");
+        return false;
+    }
     if (!pst_caller_needs_key(r))
         return true;
     const char *secret = secret_of(r);

@@ -2,9 +2,8 @@
 #include <stdio.h>
 
 #include "base/json.h"
-#include "gateway/file.h"
 #include "gateway/list.h"
-#include "gateway/parts.h"
+#include "gateway/pieces.h"
 #include "gateway/text.h"
 #include "lib/text.h"
 #include "proc/clock.h"
@@ -169,23 +168,14 @@ static void on_deleted(pst_cmd_t *c, const redisReply *r)
 
 static void delete_it(look_t *l, const pst_file_t *f)
 {
+    pst_pieces_unlink(l->g, l->id, f->pieces);
     pst_redis_key_t k;
-    pst_db_key(&k, "file", l->id);
-    pst_cmd_t *c = pst_db_cmd("UNLINK", NULL, NULL);
-    pst_cmd_key(c, &k);
-    pst_db_send(l->g->db, c);
     pst_db_key(&k, "files", f->tenant);
-    c = pst_db_cmd("ZREM", on_deleted, l);
+    pst_cmd_t *c = pst_db_cmd("ZREM", on_deleted, l);
     pst_cmd_key(c, &k);
     pst_cmd_str(c, l->id);
     l->waits++;
     pst_db_send(l->g->db, c);
-    for (uint32_t i = 0; i < f->pieces; i++) {
-        pst_db_key_piece(&k, l->id, i);
-        c = pst_db_cmd("UNLINK", NULL, NULL);
-        pst_cmd_key(c, &k);
-        pst_db_send(l->g->db, c);
-    }
 }
 
 void pst_files_delete(pst_req_t *r)

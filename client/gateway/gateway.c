@@ -68,6 +68,8 @@ static void readyz(pst_req_t *r)
 
 #define GET(p, f) {.method = "GET", .path = p, .end = f}
 #define POST(p, most, f) {.method = "POST", .path = p, .body_max = most, .end = f}
+#define MESSAGES(m, p, most, f)                                                                    \
+    {.method = m, .path = "/v1/messages" p, .dialect = PST_DIALECT_ANTHROPIC, .body_max = most, .end = f}
 
 static const pst_handler_t handlers[] = {
     {.method = "GET", .path = "/healthz", .open = true, .end = healthz},
@@ -100,6 +102,20 @@ static const pst_handler_t handlers[] = {
     GET("/v1/batches", pst_batches_list),
     GET("/v1/batches/{id}", pst_batches_get),
     POST("/v1/batches/{id}/cancel", JSON_BODY_MAX, pst_batches_cancel),
+    {.method = "POST", .path = "/api/v1/batches", .body_max = PST_BODY_STREAMED, .begin = pst_openrouter_create_begin,
+     .data = pst_inlined_data, .end = pst_inlined_end},
+    GET("/api/v1/batches", pst_openrouter_list),
+    GET("/api/v1/batches/{id}", pst_openrouter_get),
+    POST("/api/v1/batches/{id}/cancel", JSON_BODY_MAX, pst_openrouter_cancel),
+    MESSAGES("POST", "", PST_LINE_BYTES_MAX, pst_messages_create),
+    MESSAGES("POST", "/count_tokens", PST_LINE_BYTES_MAX, pst_messages_count),
+    {.method = "POST", .path = "/v1/messages/batches", .dialect = PST_DIALECT_ANTHROPIC, .body_max = PST_BODY_STREAMED,
+     .begin = pst_messages_batch_begin, .data = pst_inlined_data, .end = pst_inlined_end},
+    MESSAGES("GET", "/batches", 0, pst_messages_batches),
+    MESSAGES("GET", "/batches/{id}", 0, pst_messages_batch),
+    MESSAGES("DELETE", "/batches/{id}", JSON_BODY_MAX, pst_messages_delete),
+    MESSAGES("POST", "/batches/{id}/cancel", JSON_BODY_MAX, pst_messages_cancel),
+    MESSAGES("GET", "/batches/{id}/results", 0, pst_messages_results),
 };
 
 /* Beginning and end. */
@@ -251,6 +267,7 @@ void pst_gateway_destroy(pst_gateway_t **pg)
     pst_keys_destroy(&g->keys);
     pst_meter_destroy(&g->meter);
     pst_line_reader_release(&g->reader);
+    pst_anthropic_release(&g->anthropic);
     free(g);
 }
 

@@ -4,7 +4,8 @@
 
 #include "base/json.h"
 #include "gateway/caller.h"
-#include "gateway/file.h"
+#include "gateway/import_elements.h"
+#include "gateway/pieces.h"
 #include "gateway/record.h"
 #include "gateway/text.h"
 #include "lib/submit.h"
@@ -202,6 +203,7 @@ typedef struct run {
     pst_record_t record;
     pst_file_t file;
     pst_submit_t *submit;
+    pst_elements_t *elements; /* NULL: the file has lines */
     pst_key_t key;            /* of who asked for it */
     pst_line_rule_t rule;
     pst_buf_t errors;
@@ -239,6 +241,23 @@ static fate_t after(pst_import_one_t *i, run_t *x, pst_err_t e)
     return FATE_LATER;
 }
 
+/* As lines, which are told apart by elements' ends. */
+static fate_t feed_elements(pst_import_one_t *i, run_t *x)
+{
+    pst_errbuf_t why;
+    pst_view_t line;
+    pst_elements_feed(x->elements, pst_buf_view(&i->text));
+    for (;;) {
+        pst_err_t e = pst_elements_next(x->elements, &line, &why);
+        if (e)
+            return e == PST_E_INPUT ? refuse(x, "invalid_request", why.text, "requests") : FATE_LATER;
+        if (line.n == 0)
+            return FATE_MADE;
+        if ((e = pst_submit_write(x->submit, line.p, line.n)))
+            return after(i, x, e);
+    }
+}
+
 static fate_t feed_piece(pst_import_one_t *i, run_t *x, uint32_t n)
 {
     pst_redis_key_t k;
@@ -255,8 +274,16 @@ static fate_t feed_piece(pst_import_one_t *i, run_t *x, uint32_t n)
         return refuse(x, "invalid_request", "The input file was deleted before it was read.", "input_file_id");
     if (e)
         return e == PST_E_NOMEM ? FATE_LATER : refuse(x, "invalid_request", "The input file is damaged.", "input_file_id");
+    if (x->elements)
+        return feed_elements(i, x);
     e = pst_submit_write(x->submit, i->text.p, i->text.n);
     return e ? after(i, x, e) : FATE_MADE;
+}
+
+/* A batch that came with its requests is made all the same, and cancelled then: each of them is to have its result. */
+static bool breaks_off(pst_import_one_t *i, const run_t *x)
+{
+    return strcmp(x->file.purpose, PST_PURPOSE_INLINE) != 0 && is_cancelled(i, x);
 }
 
 static fate_t feed_all(pst_import_one_t *i, run_t *x)
@@ -264,13 +291,13 @@ static fate_t feed_all(pst_import_one_t *i, run_t *x)
     for (uint32_t n = 0; n < x->file.pieces; n++) {
         if (atomic_load(i->stopping))
             return FATE_LATER;
-        if (is_cancelled(i, x))
+        if (breaks_off(i, x))
             return FATE_CANCELLED;
         fate_t fate = feed_piece(i, x, n);
         if (fate != FATE_MADE)
             return fate;
     }
-    return is_cancelled(i, x) ? FATE_CANCELLED : FATE_MADE;
+    return breaks_off(i, x) ? FATE_CANCELLED : FATE_MADE;
 }
 
 static int priority_of(const char *text)
@@ -328,8 +355,13 @@ static fate_t run(pst_import_one_t *i, run_t *x)
     pst_key_init(&x->key);
     if (*x->record.key && pst_key_read(pst_view_str(x->record.key), &x->key))
         return refuse(x, "invalid_request", "The key that asked for this batch cannot be read any more.", NULL);
-    fate_t fate = submit(i, x);
+    pst_openrouter_submit_t all = {.endpoint = pst_view_str(x->record.endpoint),
+                                   .model = pst_view_str(x->record.model),
+                                   .provider = pst_view_str(x->record.provider)};
+    bool ready = !*x->record.elements || (x->elements = pst_elements_new(&all));
+    fate_t fate = ready ? submit(i, x) : FATE_LATER;
     pst_submit_destroy(&x->submit);
+    pst_elements_destroy(&x->elements);
     pst_key_release(&x->key);
     return fate;
 }

@@ -391,6 +391,11 @@ pst_err_t pst_inline_end(pst_inline_t *r)
     return PST_OK;
 }
 
+bool pst_inline_is_whole(const pst_inline_t *r)
+{
+    return r->place == AT_END;
+}
+
 /* ---- what was read ----------------------------------------------------------------------------- */
 
 pst_view_t pst_inline_member(const pst_inline_t *r, const char *name)

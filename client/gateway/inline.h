@@ -32,6 +32,8 @@ void pst_inline_destroy(pst_inline_t **r);
 PST_MUSTCHECK pst_err_t pst_inline_feed(pst_inline_t *r, const void *p, size_t n);
 /* The body is over: PST_E_INPUT too if it is not whole, or has no such array. */
 PST_MUSTCHECK pst_err_t pst_inline_end(pst_inline_t *r);
+/* The object is there to its last bracket, with the array or without. */
+bool pst_inline_is_whole(const pst_inline_t *r);
 
 /* Text of another member's value, valid while nothing more is fed; p NULL: not there (yet). */
 pst_view_t pst_inline_member(const pst_inline_t *r, const char *name);

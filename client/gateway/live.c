@@ -143,7 +143,7 @@ static void reply_body(pst_live_t *l, unsigned status, pst_view_t body)
     pst_buf_t b;
     pst_buf_init(&b, 0);
     if (l->turn && l->turn->whole)
-        l->turn->whole(l->r, status, body, &b);
+        status = l->turn->whole(l->r, status, body, &b);
     else if (!l->packs || pst_embeddings_pack(body, &b))
         pst_buf_putv(&b, body);
     pst_reply_json_status(l->r, status, &b);
@@ -283,7 +283,7 @@ static void call(pst_live_t *l, const pst_line_job_t *job)
     pst_buf_init(&headers, PST_HEADERS_BYTES_MAX);
     pst_msg_t m = {.type = PST_MSG_CALL};
     if (encode_headers(job, &headers) == PST_OK) {
-        m.u.call = (pst_msg_call_t){.batch = pst_gw_new_id(),
+        m.u.call = (pst_msg_call_t){.batch = l->r->uid, /* of one call, and as new */
                                     .tenant = pst_view_str(pst_gw_tenant(l->r)),
                                     .priority = PST_PRIORITY_HIGH,
                                     .window_ms = WINDOW_MS,
@@ -319,7 +319,7 @@ void pst_live_begin(pst_req_t *r, pst_url_t url, pst_view_t body, const pst_live
         refuse(r, &fault);
         return;
     }
-    if (turn && turn->state_new && !(l->turn_state = turn->state_new(r)))
+    if (turn && turn->state_new && !(l->turn_state = turn->state_new(r, job.input_tokens)))
         e = PST_E_NOMEM;
     if (e) {
         pst_reply_error(r, 503, NULL, NULL, "out of memory");

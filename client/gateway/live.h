@@ -10,13 +10,13 @@ typedef struct pst_live pst_live_t;
 
 /* A dialect's ways with answers; NULL: OpenAI's, as they are. */
 typedef struct pst_live_turn {
-    /* The answer to show, made of OpenAI's body (or error body, by status); appended. */
-    void (*whole)(pst_req_t *r, unsigned status, pst_view_t body, pst_buf_t *out);
+    /* The answer to show, made of OpenAI's body (or error body, by status); appended.  Returns its status. */
+    unsigned (*whole)(pst_req_t *r, unsigned status, pst_view_t body, pst_buf_t *out);
     /* Events made of one chunk of OpenAI's; appended. */
     void (*chunk)(pst_req_t *r, void *state, pst_view_t chunk, pst_buf_t *out);
     /* Events of the end: it was all, or (error not empty, an OpenAI error body) it broke off. */
     void (*end)(pst_req_t *r, void *state, pst_view_t error, pst_buf_t *out);
-    void *(*state_new)(pst_req_t *r);
+    void *(*state_new)(pst_req_t *r, uint64_t input_tokens); /* an estimate */
     void (*state_free)(void *state);
 } pst_live_turn_t;
 

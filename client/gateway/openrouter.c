@@ -7,7 +7,7 @@
 #define WINDOW_S_MAX (366u * 86400)
 #define LIT(b, s) pst_buf_put(b, s, sizeof s - 1)
 
-static const char *const endpoints[] = {"/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings",
+static const char *const endpoints[] = {"/v1/chat/completions", "/v1/responses", PST_OPENROUTER_MESSAGES, "/v1/embeddings",
                                         "/v1/completions"};
 
 /* ---- a submission ------------------------------------------------------------------------------ */
@@ -199,11 +199,16 @@ static void put_one_line(pst_buf_t *b, pst_view_t v)
     }
 }
 
+void pst_openrouter_put_element(pst_buf_t *out, pst_view_t element)
+{
+    put_one_line(out, element);
+    LIT(out, "\n");
+}
+
 void pst_openrouter_put_line(pst_buf_t *out, const pst_openrouter_request_t *q, pst_view_t url)
 {
     if (q->whole.n) {
-        put_one_line(out, q->whole);
-        LIT(out, "\n");
+        pst_openrouter_put_element(out, q->whole);
         return;
     }
     LIT(out, "{");
@@ -293,11 +298,17 @@ static void put_usage(pst_buf_t *b, const pst_batch_t *x)
 }
 
 /* Only a batch of which nothing came of has one. */
-static void put_batch_error(pst_buf_t *b, const pst_batch_t *x)
+static void put_batch_error(pst_buf_t *b, const pst_batch_t *x, const char *error)
 {
     pst_json_put_key(b, "error");
     if (strcmp(x->status, "failed") != 0) {
         LIT(b, "null");
+        return;
+    }
+    if (error) {
+        LIT(b, "{");
+        pst_member_str(b, "message", error);
+        LIT(b, "}");
         return;
     }
     LIT(b, "{\"message\":\"No request of this batch completed");
@@ -319,12 +330,12 @@ void pst_openrouter_put_batch(pst_buf_t *out, const pst_batch_t *x, const pst_op
     pst_member_str(out, "status", x->status);
     put_time(out, "created_at", x->created_ms);
     put_time(out, "expires_at", x->expires_ms);
-    put_time(out, "finalized_at", x->ended_ms);
+    put_time(out, "finalized_at", x->ended ? x->ended_ms : 0); /* known a moment before all is stored */
     put_counts(out, x);
     put_usage(out, x);
     pst_json_put_key(out, "metadata");
     pst_buf_puts(out, x->metadata && *x->metadata ? x->metadata : "null");
-    put_batch_error(out, x);
+    put_batch_error(out, x, about->error);
     pst_json_put_key(out, "results");
     pst_buf_puts(out, open ? "[" : "null}");
 }

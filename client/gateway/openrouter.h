@@ -24,6 +24,7 @@
 #include "penstock/penstock.h"
 
 #define PST_OPENROUTER_ARRAY "requests"
+#define PST_OPENROUTER_MESSAGES "/v1/messages" /* the endpoint whose bodies, and answers, are Anthropic's */
 
 /* What a submission says beside its requests.  The views lie in the arena, or in the reader. */
 typedef struct pst_openrouter_submit {
@@ -58,10 +59,13 @@ PST_MUSTCHECK pst_err_t pst_openrouter_read(pst_openrouter_reader_t *r, pst_view
                                             const pst_openrouter_submit_t *s, pst_openrouter_request_t *ret);
 /* Appends the line with its line feed.  url: of the endpoint, or of what its body was translated to. */
 void pst_openrouter_put_line(pst_buf_t *out, const pst_openrouter_request_t *q, pst_view_t url);
+/* Appends an element as it came, on one line, with its line feed: to be read later. */
+void pst_openrouter_put_element(pst_buf_t *out, pst_view_t element);
 
 /* What a batch does not know of itself. */
 typedef struct pst_openrouter_about {
     const char *endpoint; /* NULL: chat completions */
+    const char *error;    /* why it failed; NULL: said by its results' errors */
     const char *model;    /* NULL: not known.  OpenRouter's SDKs demand a text: it is then that of the only endpoint, or "" */
 } pst_openrouter_about_t;
 

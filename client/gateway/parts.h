@@ -2,6 +2,7 @@
 #ifndef PST_GATEWAY_PARTS_H
 #define PST_GATEWAY_PARTS_H
 
+#include "gateway/anthropic.h"
 #include "gateway/caller.h"
 #include "gateway/gateway.h"
 #include "gateway/keys_redis.h"
@@ -31,6 +32,7 @@ struct pst_gateway {
     bool loopback;               /* nobody from elsewhere can ask: keys are needed only where there are some */
     uint64_t started_s;          /* wall clock */
     pst_line_reader_t reader;    /* of the bodies of calls */
+    pst_anthropic_t anthropic;   /* of translations, one at a time */
 };
 
 static inline pst_gateway_t *pst_gw(const pst_req_t *r) { return r->app; }
@@ -65,6 +67,24 @@ void pst_batches_create(pst_req_t *r);
 void pst_batches_get(pst_req_t *r);
 void pst_batches_list(pst_req_t *r);
 void pst_batches_cancel(pst_req_t *r);
+
+/* api_openrouter.c, inlined.c */
+void pst_openrouter_create_begin(pst_req_t *r);
+void pst_inlined_data(pst_req_t *r, pst_view_t bytes);
+void pst_inlined_end(pst_req_t *r);
+void pst_openrouter_list(pst_req_t *r);
+void pst_openrouter_get(pst_req_t *r);
+void pst_openrouter_cancel(pst_req_t *r);
+
+/* api_anthropic.c */
+void pst_messages_create(pst_req_t *r);
+void pst_messages_count(pst_req_t *r);
+void pst_messages_batch_begin(pst_req_t *r);
+void pst_messages_batches(pst_req_t *r);
+void pst_messages_batch(pst_req_t *r);
+void pst_messages_cancel(pst_req_t *r);
+void pst_messages_delete(pst_req_t *r);
+void pst_messages_results(pst_req_t *r);
 
 /* metrics.c */
 void pst_metrics_get(pst_req_t *r);

@@ -53,6 +53,9 @@ void pst_record_batch(const pst_record_t *r, const char *id, pst_batch_t *ret)
                          .window_s = pst_window_seconds(r->window),
                          .max_cost_usd = strtod(*r->max_cost ? r->max_cost : "0", NULL)};
     ret->ended = ret->ended && strcmp(status, "validating") != 0;
+    ret->jobs = pst_record_number(r->requests);
+    ret->failed = strcmp(status, "failed") == 0 ? ret->jobs : 0;
+    ret->cancelled = strcmp(status, "cancelled") == 0 ? ret->jobs : 0;
     ret->expires_ms = ret->created_ms + ret->window_s * 1000;
     snprintf(ret->id, sizeof ret->id, "%s", id);
 }

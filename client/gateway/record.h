@@ -24,9 +24,12 @@
     X(errors)                /* JSON, of a failed one */                                           \
     X(callback)              /* URL that is told of its end */                                     \
     X(dialect)               /* in whose words: openai, openrouter, anthropic */                   \
-    X(key)                   /* of who made it: its record without the secret (key.h) */                \
+    X(key)                   /* of who made it: its record without the secret (key.h) */           \
     X(key_id)                /* and its id */                                                      \
-    X(reserved)              /* nano-USD of its budget that the batch holds until it ends */
+    X(reserved)              /* nano-USD of its budget that the batch holds until it ends */       \
+    X(elements)              /* 1: its file has OpenRouter's requests as they came, one a line */  \
+    X(provider)              /* JSON, OpenRouter's routing wishes for requests that have none */   \
+    X(requests)              /* how many there are, if it is known before the file is read */
 
 typedef struct pst_record { /* texts, never NULL; those that are not there are empty */
 #define X(name) const char *name;

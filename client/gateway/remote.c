@@ -53,6 +53,8 @@ struct pst_remote {
     char *address;
     pst_errbuf_t words;    /* the session's */
     int fd;                /* watched; -1: none */
+    bool look;             /* the socket was used since it last said that there is nothing, or fd is ready: else there is
+                            * nothing, and asking is a system call */
     bool told;             /* the log knows that it is up */
     pst_link_t light, heavy, out, resting, over;
     pst_map_t by_req;
@@ -140,12 +142,13 @@ static void put_off(pst_remote_t *r, pst_ask_t *a, pst_err_t e, pst_view_t text)
 
 /* Sessions. */
 
-/* The hook does the work: an event has only to end the sleep. */
+/* The hook does the work. */
 static void on_fd(void *arg, int fd, uint32_t events)
 {
-    (void)arg;
     (void)fd;
     (void)events;
+    pst_remote_t *r = arg;
+    r->look = true;
 }
 
 static pst_err_t on_began(void *arg, pst_ns_t now)
@@ -153,6 +156,7 @@ static pst_err_t on_began(void *arg, pst_ns_t now)
     (void)now;
     pst_remote_t *r = arg;
     size_t n = sizeof r->fd;
+    r->look = true;
     if (!pst_session_is_open(r->session)) /* not even HELLO could be sent */
         return PST_OK;
     PST_ASSERT(zmq_getsockopt(pst_session_socket(r->session), ZMQ_FD, &r->fd, &n) == 0);
@@ -273,7 +277,8 @@ static void take_message(pst_remote_t *r, const pst_msg_t *m)
 static void receive(pst_remote_t *r, pst_ns_t now)
 {
     const pst_msg_t *m;
-    for (unsigned i = 0; i < MESSAGES_PER_TURN && (m = pst_session_receive(r->session, now)); i++)
+    unsigned max = r->look ? MESSAGES_PER_TURN : 0;
+    for (unsigned i = 0; i < max && (m = pst_session_receive(r->session, now)); i++)
         take_message(r, m);
     if (pst_session_fatal(r->session))
         turn_away(r, now);
@@ -283,9 +288,10 @@ static void receive(pst_remote_t *r, pst_ns_t now)
 
 /* ZMQ_FD tells of changes only; what there is to do stands in ZMQ_EVENTS, and asking also does the socket's own
  * work. */
-static int events(const pst_remote_t *r)
+static int events(pst_remote_t *r)
 {
     int found = 0;
+    r->look = true;
     size_t n = sizeof found;
     if (r->fd >= 0)
         PST_ASSERT(zmq_getsockopt(pst_session_socket(r->session), ZMQ_EVENTS, &found, &n) == 0);
@@ -368,9 +374,10 @@ static void say_how_it_is(pst_remote_t *r)
     r->told = up;
 }
 
-static pst_ns_t next_turn(const pst_remote_t *r)
+static pst_ns_t next_turn(pst_remote_t *r)
 {
-    int found = events(r);
+    int found = r->look ? events(r) : 0;
+    r->look = found & ZMQ_POLLIN;
     if (found & ZMQ_POLLIN || !pst_link_empty(&r->over) || (found & ZMQ_POLLOUT && next_to_send(r)))
         return 0;
     const pst_heap_node_t *top = pst_heap_top(&r->timers);
@@ -381,6 +388,7 @@ static pst_ns_t turn(void *arg, pst_ns_t now)
 {
     pst_remote_t *r = arg;
     receive(r, now);
+    r->look |= now >= pst_session_deadline(r->session); /* it will be used */
     if (pst_session_step(r->session, now))
         pst_session_end(r->session, pst_ns_add(now, PST_PUT_OFF_MAX)); /* no socket, no memory: perhaps later */
     end_over(r);

@@ -28,19 +28,24 @@ typedef struct watched {
     char text[PST_BATCH_TEXT_LEN + 1];
     pst_webhook_t event;
     uint64_t cost_nano;
+    bool over;             /* its end is told and paid */
+    pst_watch_fn *fn;      /* who wants to know, or NULL */
+    void *arg;
 } watched_t;
 
 static void done_with(watched_t *x)
 {
     x->w->waits--;
+    if (x->fn)
+        x->fn(x->arg, x->over);
     pst_arena_release(&x->arena);
     free(x);
 }
 
-/* Its end is told and paid. */
 static void forget(watched_t *x)
 {
     pst_redis_key_t k;
+    x->over = true;
     pst_db_key(&k, "watched", "");
     pst_cmd_t *c = pst_db_cmd("ZREM", NULL, NULL);
     pst_cmd_key(c, &k);
@@ -154,12 +159,17 @@ static void on_record(pst_cmd_t *c, const redisReply *r)
         ended(x, x->record.state, pst_record_number(x->record.ended_ms));
 }
 
-static void look_at_one(pst_watch_t *w, const char *id)
+static void look_at_one(pst_watch_t *w, const char *id, pst_watch_fn *fn, void *arg)
 {
     watched_t *x = calloc(1, sizeof *x);
-    if (!x)
+    if (!x) {
+        if (fn)
+            fn(arg, false);
         return;
+    }
     x->w = w;
+    x->fn = fn;
+    x->arg = arg;
     w->waits++;
     pst_arena_init(&x->arena, 1 << 20);
     snprintf(x->text, sizeof x->text, "%s", id);
@@ -176,13 +186,18 @@ static void look_at_one(pst_watch_t *w, const char *id)
     pst_db_send(w->g->db, c);
 }
 
+void pst_watch_settle(pst_watch_t *w, const char *batch, pst_watch_fn *fn, void *arg)
+{
+    look_at_one(w, batch, fn, arg);
+}
+
 static void on_ids(pst_cmd_t *c, const redisReply *r)
 {
     pst_watch_t *w = c->arg;
     w->waits--;
     for (size_t i = 0; r && r->type == REDIS_REPLY_ARRAY && i < r->elements; i++) {
         if (r->element[i]->type == REDIS_REPLY_STRING)
-            look_at_one(w, r->element[i]->str);
+            look_at_one(w, r->element[i]->str, NULL, NULL);
     }
 }
 

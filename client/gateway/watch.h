@@ -13,5 +13,9 @@
 /* NULL: out of memory. */
 pst_watch_t *pst_watch_new(pst_gateway_t *g, pst_webhooks_t *hooks);
 void pst_watch_destroy(pst_watch_t **w);
+/* A batch that stands in `watched` is to be forgotten: what its end leads to is done now, whoever has the lease.  over false: it
+ * is not over, or something was away. */
+typedef void pst_watch_fn(void *arg, bool over);
+void pst_watch_settle(pst_watch_t *w, const char *batch, pst_watch_fn *fn, void *arg);
 
 #endif

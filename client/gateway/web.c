@@ -138,6 +138,8 @@ static void put_headers(web_req_t *q, const char *type)
     if (type)
         MHD_add_response_header(q->response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(q->response, "x-request-id", q->r.id);
+    if (q->r.dialect == PST_DIALECT_ANTHROPIC)
+        MHD_add_response_header(q->response, "request-id", q->r.id);
     MHD_add_response_header(q->response, "x-content-type-options", "nosniff");
     for (unsigned i = 0; i < q->headers; i++)
         MHD_add_response_header(q->response, q->header[i].name, q->header[i].value);
@@ -322,7 +324,7 @@ static void find_handler(web_req_t *q, char allowed[ALLOWED_MAX])
     bool of_api = strncmp(q->path_copy, API "/v1/", sizeof API "/v1/" - 1) == 0;
     if (!q->r.handler && of_api)
         q->r.handler = match(q, q->path_copy + sizeof API - 1, allowed);
-    if (q->r.handler && !of_api)
+    if (q->r.handler && (!of_api || q->r.handler->dialect == PST_DIALECT_ANTHROPIC))
         q->r.dialect = q->r.handler->dialect;
 }
 
@@ -337,9 +339,9 @@ static void make_id(pst_req_t *r)
 {
     uint8_t random[10];
     pst_random(random, sizeof random);
-    pst_id_t id = pst_id_make(pst_clock_wall_ms(), random);
+    r->uid = pst_id_make(pst_clock_wall_ms(), random);
     char text[PST_BATCH_TEXT_LEN + 1];
-    pst_id_text(&id, text);
+    pst_id_text(&r->uid, text);
     snprintf(r->id, sizeof r->id, "req_%s", text + sizeof "batch_" - 1);
 }
 

@@ -32,7 +32,7 @@ typedef struct pst_handler {
     const char *method;          /* "GET" also answers HEAD */
     const char *path;            /* "/v1/files/{id}/content": {…} is any one segment that is not empty.  A request for
                                   * "/api/v1/…" that no handler has goes to that of "/v1/…" and is answered in
-                                  * OpenRouter's words */
+                                  * OpenRouter's words, but for Anthropic's paths */
     pst_dialect_t dialect;
     bool open;                   /* needs no key */
     size_t body_max;             /* the most of a body that is gathered, more is 413; PST_BODY_STREAMED: data() gets it */
@@ -50,7 +50,8 @@ struct pst_req {
     void *caller;                /* who asks: set by allow(), let go by done() */
     pst_view_t segment[3];       /* what stood for {…}; NUL-terminated */
     pst_buf_t body;              /* whole, in end() */
-    char id[40];                 /* x-request-id: "req_" and a ULID */
+    pst_id_t uid;                /* a ULID, new */
+    char id[40];                 /* x-request-id: "req_" and it */
     pst_ns_t began;
 };
 

@@ -46,7 +46,8 @@ static pst_err_t open_pack(opened_t *o, pst_view_t bytes)
 
 static pst_err_t decompress(opened_t *o, const pst_result_blob_t *b)
 {
-    if (!o->decompressor && !(o->decompressor = pst_decompressor_new()))
+    /* made where it is used: it costs more than most answers take in all */
+    if (b->codec == PST_CODEC_ZSTD && !o->decompressor && !(o->decompressor = pst_decompressor_new()))
         return PST_E_NOMEM;
     pst_buf_clear(&o->text);
     char *to = pst_buf_reserve(&o->text, b->text_bytes);

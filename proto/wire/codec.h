@@ -22,7 +22,7 @@ pst_view_t pst_compress_fast(pst_compressor_t *c, pst_view_t text, pst_buf_t *ou
 
 pst_decompressor_t *pst_decompressor_new(void);
 void pst_decompressor_destroy(pst_decompressor_t **d);
-/* Writes text_bytes to `to`.  PST_E_MALFORMED: not a text of that length; the content of `to` is then undefined. */
+/* Writes text_bytes to `to`.  d: used for PST_CODEC_ZSTD alone, for others it may be NULL.  PST_E_MALFORMED: not a text of that length; the content of `to` is then undefined. */
 PST_MUSTCHECK pst_err_t pst_decompress(pst_decompressor_t *d, uint8_t codec, pst_view_t bytes, char *to,
                                        size_t text_bytes);
 

@@ -293,6 +293,10 @@ class Cluster(harness.Cluster):
         return {"broker": self.children("penstock-broker"), "redis": self.children("redis-server"),
                 "worker": self.children("penstock-worker") + [w.pid for w in self.extra]}
 
+    def gateway(self):
+        others = self.children("penstock-")
+        return [pid for pid in self.children("penstock") if pid not in others]
+
 
 class Parts(harness.Cluster):
     """The same without `up`: a Redis, a broker, and as many workers as one asks for, none at first.  Nothing is

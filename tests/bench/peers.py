@@ -30,6 +30,7 @@ def benchmarks(scale, directory):
     """What is borrowed of run.py and its modules: the only place that knows how they are arranged."""
     import lab
     import rows_echo
+    import rows_gateway
     import rows_http
     import run
 
@@ -43,8 +44,13 @@ def benchmarks(scale, directory):
             got = rows_echo.bench_submit(c, "--jobs", jobs, *args)
             return {k: got[k] for k in ("jobs", "p50_us", "p99_us")}
 
+    @contextlib.contextmanager
+    def penstock_gateway():
+        with rows_http.server("h1") as s, rows_gateway.penstock(None, s) as (port, _, model, groups):
+            yield s.process, port, model, groups
+
     return types.SimpleNamespace(
-        scale=scale, dir=directory, python=sys.executable, harness=lab.harness, log=lab.log,
+        scale=scale, gateway=penstock_gateway, dir=directory, python=sys.executable, harness=lab.harness, log=lab.log,
         measured=lab.measured, redis_server=lab.redis_server, provider=lab.provider, first_line=run.first_line,
         about=run.machine(), http_latency=http_latency,
         echo=lambda workers, jobs: rows_echo.echo("logged", workers, jobs, ["--bytes", "1024"]),

@@ -18,6 +18,7 @@ import time
 import lab
 import rows_adapters
 import rows_echo
+import rows_gateway
 import rows_http
 import rows_routing
 import rows_scale
@@ -55,7 +56,7 @@ def machine():
 
 def chosen(o):
     """The rows of a round, in order: what is divided by what stands near it.  The long ones only if asked for."""
-    rows = [*rows_echo.rows(o), *rows_http.rows(o), *rows_adapters.rows(o)]
+    rows = [*rows_echo.rows(o), *rows_http.rows(o), *rows_adapters.rows(o), *rows_gateway.rows(o)]
     if o.scale or o.only or o.quick:
         rows += rows_scale.rows(o)
     if o.routing or o.only or o.quick:
@@ -98,6 +99,8 @@ def options():
     p.add_argument("--scale", action="store_true", help="the long rows too: queued, workers, beside, results")
     p.add_argument("--routing", action="store_true",
                    help="limits, an outage, a window, against simulated providers: three minutes a round")
+    p.add_argument("--chat-seconds", type=int, default=5, help="of requests for chat at a fixed rate (5)")
+    p.add_argument("--peers", metavar="DIR", help="of `peers.py --keep`: Portkey's gateway is measured too")
     p.add_argument("--jobs-max", type=int, default=10**6,
                    help="queued at most (1000000; 10000000 takes 4 GiB of memory and twice that of disk)")
     p.add_argument("--quick", action="store_true", help="one small round: does everything work?")
@@ -107,11 +110,13 @@ def options():
     o.prompts = ["--unique"] if o.unique else []
     o.in_flight, o.in_flight_ms, o.worker_jobs, o.large_jobs, o.beside_seconds = 4096, 5000, 6000, 10**6, 4
     o.results_jobs = o.large_jobs
+    o.chat_in_flight, o.chat_in_flight_ms = 10000, 20000
     o.limited_jobs, o.outage_before_s, o.outage_s, o.outage_after_s, o.window_s = 3000, 8, 10, 15, 30
     if o.quick:
         o.rounds, o.jobs, o.http_jobs, o.samples, o.wrk_seconds = 1, 3000, 1000, 20, 1
         o.in_flight, o.in_flight_ms, o.worker_jobs, o.large_jobs, o.beside_seconds = 128, 300, 400, 300000, 1
         o.results_jobs = 50000
+        o.chat_seconds, o.chat_in_flight, o.chat_in_flight_ms = 1, 128, 500
         o.limited_jobs, o.outage_before_s, o.outage_s, o.outage_after_s = 400, 2, 2, 3
     return o
 
@@ -143,7 +148,7 @@ def main():
     table.print_results(rows, results, judge=not o.quick)
     if o.quick:
         print("--quick: too little work to hold anything against what is wanted\n")
-    skipped = rows_http.skipped()
+    skipped = [*rows_http.skipped(), *rows_gateway.skipped(o)]
     print("\n".join(skipped))
     if o.json:
         with open(o.json, "w") as f:

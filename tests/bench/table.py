@@ -7,7 +7,7 @@ import dataclasses
 import statistics
 from typing import Callable, Optional
 
-PROCESSES = ["client", "broker", "redis", "worker", "provider"]
+PROCESSES = ["client", "gateway", "broker", "redis", "worker", "provider"]
 
 
 def per_s(sample):
@@ -21,6 +21,16 @@ class Ratio:
     other: str
     value: Callable = per_s
     times: float = 1
+
+    def of(self, own, other):
+        return own / (self.times * other)
+
+
+class Difference(Ratio):
+    """value of this row less that of the other row."""
+
+    def of(self, own, other):
+        return own - other
 
 
 @dataclasses.dataclass
@@ -61,7 +71,7 @@ def rounds_of(ratio, name, results):
     found = []
     for a, b in zip(results.get(name, []), results.get(ratio.other, [])):
         if a and b and ratio.value(a) and ratio.value(b):
-            found.append(ratio.value(a) / (ratio.times * ratio.value(b)))
+            found.append(ratio.of(ratio.value(a), ratio.value(b)))
     return found
 
 

@@ -218,6 +218,16 @@ class Calls(WebCase):
 
 
 class Keys(WebCase):
+    def test_without_keys_no_other_site_asks(self):
+        c, web = self.gateway()
+        body = json.dumps({"model": "echo/any", "messages": [{"role": "user", "content": "Hi"}]})
+        here = f"127.0.0.1:{web.port}"
+        for headers, status in (({"Host": "localhost"}, 200), ({"Host": here, "Origin": f"http://{here}"}, 200),
+                                ({"Sec-Fetch-Site": "same-origin"}, 200), ({"Sec-Fetch-Site": "cross-site"}, 403),
+                                ({"Host": here, "Origin": "https://evil.example"}, 403), ({"Origin": "null"}, 403),
+                                ({"Host": "evil.example"}, 403), ({"Host": "localhost.evil.example"}, 403)):
+            self.assertEqual(web.post(CHAT, body, headers=headers).status, status, headers)
+
     def test_tenants_do_not_see_each_other(self):
         c, web = self.gateway()
         a, b = (Web(web.port, self.key(c, "--tenant", t)) for t in "ab")

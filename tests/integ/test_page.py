@@ -13,7 +13,7 @@ from web import Web
 HERE = os.path.dirname(os.path.abspath(__file__))
 MORE = """\
   slow/echo: [ {{ provider: slow, model: gpt-test, price: {{ input: 1, output: 2 }}, limits: {{ rpm: 600 }} }} ]
-  failing/echo: [ {{ provider: slow, model: short, price: {{ input: 1, output: 2 }}, context: 4 }} ]
+  failing/echo: [ {{ provider: slow, model: missing-model, price: {{ input: 1, output: 2 }} }} ]
   parked/echo: [ {{ provider: parked, model: gpt-test, price: {{ input: 1, output: 2 }} }} ]
 """
 PROVIDERS = """\

@@ -128,6 +128,22 @@ static void names(void **state)
     good("{\"a\":{\"requests\":[1],\"model\":2},\"requests\":[]}", "", "-");
 }
 
+static void whole_without_the_array(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body;
+        bool whole;
+    } cases[] = {{"{\"a\":1}", true}, {"{\"a\":1} \n", true}, {"{\"a\":1", false}, {"{\"a\":", false}, {"", false},
+                 {"{\"requests\":[]}", true}, {"{\"requests\":[]", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pst_inline_t *r = pst_inline_new("requests", 0, NULL, NULL);
+        assert_int_equal(pst_inline_feed(r, cases[i].body, strlen(cases[i].body)), PST_OK);
+        assert_int_equal(pst_inline_is_whole(r), cases[i].whole);
+        pst_inline_destroy(&r);
+    }
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -259,5 +275,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(any_order),  cmocka_unit_test(exact_text),   cmocka_unit_test(names),
     cmocka_unit_test(refused),    cmocka_unit_test(bad_values),   cmocka_unit_test(bounds),
     cmocka_unit_test(many_members), cmocka_unit_test(callback_stops), cmocka_unit_test(long_element),
+    cmocka_unit_test(whole_without_the_array),
 };
 UNIT_MAIN(tests)

@@ -217,6 +217,12 @@ static void failed_batch(void **state)
                    "\"expires_at\":1090,\"finalized_at\":2000," COUNTS
                    "\"metadata\":null,\"error\":{\"message\":\"No request of this batch completed: timeout: 6, "
                    "batch_expired: 4.\"},\"results\":null}");
+    pst_buf_clear(&b);
+    about.error = "line \"7\"";
+    pst_openrouter_put_batch(&b, &x, &about, false);
+    pst_buf_putc(&b, '\0');
+    assert_non_null(strstr(b.p, ",\"error\":{\"message\":\"line \\\"7\\\"\"},\"results\":null}"));
+    pst_buf_release(&b);
 }
 
 static void lists(void **state)

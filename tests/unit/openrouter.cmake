@@ -1,4 +1,5 @@
-pst_unit(gateway_inline pst_openrouter penstock_objects)
-pst_unit(gateway_openrouter pst_openrouter penstock_objects)
+pst_unit(gateway_inline pst_openrouter pst_dialects penstock_objects)
+pst_unit(gateway_openrouter pst_openrouter pst_dialects penstock_objects)
+pst_unit(gateway_elements pst_openrouter pst_dialects penstock_objects)
 pst_unit(gateway_embeddings pst_dialects penstock_objects)
 pst_unit(gateway_webhook pst_webhooks)

@@ -19,23 +19,23 @@ TEXT = "t" * 500
 HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer good-key"}
 
 
-def body():
+def body(model):
     def of(shared):
-        return json.dumps({"model": "gpt-test", "messages": [{"role": "system", "content": shared},
+        return json.dumps({"model": model, "messages": [{"role": "system", "content": shared},
                                                               {"role": "user", "content": TEXT}]})
 
     return of("s" * (BODY_BYTES - len(of(""))))
 
 
-def check_one(url, headers):
-    answer = support.get_json(url, body().encode(), headers)
+def check_one(url, headers, model):
+    answer = support.get_json(url, body(model).encode(), headers)
     text = answer["choices"][0]["message"]["content"]
     if text != "echo:" + TEXT:
         raise AssertionError(f"a wrong answer of {url}: {text[:100]!r}")
 
 
-def wrk(url, headers, connections, seconds, directory):
-    files = {"PST_PEER_BODY": body(), "PST_PEER_HEADERS": "".join(f"{k}: {v}\n" for k, v in headers.items())}
+def wrk(url, headers, model, connections, seconds, directory):
+    files = {"PST_PEER_BODY": body(model), "PST_PEER_HEADERS": "".join(f"{k}: {v}\n" for k, v in headers.items())}
     for name, text in files.items():
         with open(os.path.join(directory, name), "w") as f:
             f.write(text)
@@ -63,10 +63,10 @@ def settled(port):
     return now
 
 
-def counted(url, headers, connections, seconds, directory, port):
+def counted(url, headers, model, connections, seconds, directory, port):
     """A run of wrk whose requests the provider has all answered."""
     before, t = settled(port), os.times()
-    got = wrk(url, headers, connections, seconds, directory)
+    got = wrk(url, headers, model, connections, seconds, directory)
     after = os.times()
     calls = settled(port) - before
     if got["errors"] or not 0 <= calls - got["requests"] <= connections:
@@ -77,12 +77,12 @@ def counted(url, headers, connections, seconds, directory, port):
     return got
 
 
-def load(bench, url, headers, provider, groups, directory):
+def load(bench, url, headers, provider, groups, directory, model="gpt-test"):
     """A sample at 64 connections, with the waits of one connection added."""
     def run(connections, share):
-        return counted(url, headers, connections, max(round(share * bench.scale), 1), directory, provider.port)
+        return counted(url, headers, model, connections, max(round(share * bench.scale), 1), directory, provider.port)
 
-    check_one(url, headers)
+    check_one(url, headers, model)
     run(CONNECTIONS, WARM_UP_SECONDS)
     sample = bench.measured(lambda: run(CONNECTIONS, SECONDS), {**groups, "provider": [provider.pid]})
     sample["one"] = run(1, ONE_SECONDS)

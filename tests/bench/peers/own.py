@@ -1,5 +1,5 @@
 """penstock itself, by the rows of run.py."""
-from . import support
+from . import gateway, support
 
 HTTP_JOBS = 50000
 LATENCY_JOBS = 1000
@@ -19,6 +19,11 @@ def http(bench, row):
     return sample
 
 
+def chat(bench, row):
+    with bench.gateway() as (provider, port, model, groups), support.temporary() as d:
+        return gateway.load(bench, gateway.chat(port), gateway.HEADERS, provider, groups, d, model)
+
+
 def version(bench):
     return f"{bench.about['penstock']}, {bench.about['redis'].split(' sha')[0]}"
 
@@ -27,4 +32,6 @@ QUEUES = [support.Row(f"penstock w{n}", echo(n), 400000, "", version, "jobs and 
                       f"`penstock up` with echo, as in run.py; worker processes: {n}") for n in (1, 4)]
 GATEWAYS = [support.Row("penstock http", http, HTTP_JOBS, "", version, "jobs and results", support.EVERYSEC,
                         "a batch through 1 worker process to the provider, as in run.py; one by one: batches of one job",
-                        gateway=True)]
+                        gateway=True),
+            support.Row("penstock gateway", chat, peer="wrk", version=version, gateway=True,
+                        set_up="`penstock up`: gateway, broker, 1 worker process")]
