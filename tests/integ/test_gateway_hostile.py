@@ -18,14 +18,14 @@ from web import CHAT, Web, WebCase, gateway_pid, memory_peak_mib
 
 IDLE, SILENT, PACE = 3, 4, 4  # seconds; real ones are 75, 120 and 20
 MIB = 1 << 20
-HOST = b"Host: x\r\n"
+HOST = b"Host: localhost\r\n"
 QUESTION = {"model": "echo/any", "messages": [{"role": "user", "content": "hello"}]}
 TEXT = json.dumps(QUESTION).encode()
 ULID = "01J8ZQ4K7N9V0M2X3C4B5A6F7G"
 
 
 def head(method, path, *headers):
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", *headers]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *headers]
     return "".join(x + "\r\n" for x in lines).encode() + b"\r\n"
 
 
@@ -522,6 +522,39 @@ class Bodies(Hostile):
                     s.read(5, until=b"\r\n\r\n")
                     self.assertEqual(s.status, 400)
 
+    def test_many_long_requests_of_batches_at_once(self):
+        """Half of a request is kept until it is whole: all together they are bounded."""
+        begin = b'{"model":"echo/any","endpoint":"/v1/chat/completions","requests":[{"custom_id":"'
+        with self.served_beside():
+            many = [self.connect() for _ in range(20)]
+            for s in many:
+                self.addCleanup(s.s.close)
+                s.send(head("POST", "/api/v1/batches", f"Content-Length: {len(begin) + 25 * MIB}") + begin)
+            for _ in range(25):
+                for s in many:
+                    s.send(b"x" * MIB)
+            self.assertLess(memory_peak_mib(self.pid), self.mib + 400)
+            for s in many:
+                s.read(10, until=b"\r\n\r\n")
+                s.s.close()
+            self.assertEqual({s.status for s in many}, {400, 503}, "some are read to their end, which is none")
+
+    def test_batches_with_their_requests_cut_anywhere_leave_nothing(self):
+        whole = json.dumps({"model": "echo/any", "endpoint": CHAT, "requests": [
+            {"custom_id": f"c{i}", "body": {"messages": QUESTION["messages"]}} for i in range(3)]}).encode()
+        messages = json.dumps({"requests": [{"custom_id": "a", "params": {**QUESTION, "max_tokens": 9}}]}).encode()
+        with self.served_beside():
+            for path, body in (("/api/v1/batches", whole), ("/v1/messages/batches", messages)):
+                data = head("POST", path, f"Content-Length: {len(body)}") + body
+                for at in range(0, len(data), 3):
+                    with self.connect() as s:
+                        s.send(data[:at])
+                for bad in (body[:-1], b"[" * 100_000, b'{"requests":' + b"[" * 100_000, body + body, b"{}", b"", b"\xff" + body):
+                    with self.connect() as s:
+                        s.send(head("POST", path, f"Content-Length: {len(bad)}", "Connection: close") + bad)
+                        s.read(10)
+                        self.assertEqual(s.status, 400, (path, bad[:50], s.got))
+
     def test_json(self):
         deep = 100_000
         long = json.dumps({**QUESTION, "messages": [{"role": "user", "content": "x" * (32 * MIB)}]}).encode()
@@ -581,6 +614,9 @@ class Strangers(WebCase):
                 self.assertEqual(web.ask(method, api + path).status, 401, (method, path))
         for path in (f"/ui/api/batches/{batch['id']}/receipt", f"/ui/api/batches/{batch['id']}/failed"):
             self.assertEqual((a.get(path).status, b.get(path).status, web.get(path).status), (200, 404, 401), path)
+        for method, path in (("GET", f"/v1/messages/batches/{batch['id']}"), ("GET", f"/v1/messages/batches/{batch['id']}/results"),
+                             ("POST", f"/v1/messages/batches/{batch['id']}/cancel")):
+            self.assertEqual((b.ask(method, path).status, web.ask(method, path).status), (404, 401), path)
         events = self.events(b)
         self.assertNotIn(batch["id"].encode(), events)
         self.assertIn(theirs.encode(), events)
