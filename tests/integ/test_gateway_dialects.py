@@ -264,7 +264,7 @@ class OpenRouter(DialectCase):
         self.begin()
         with socket.create_connection(("127.0.0.1", self.c.ports["gateway"])) as s:
             part = b'{"endpoint":"/v1/chat/completions","requests":[' + b'{"custom_id":"%s"},' % (b"x" * 60000) * 100
-            s.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n" % OPENROUTER.encode() + part)
+            s.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n" % OPENROUTER.encode() + part)
             wait_for("pieces", self.stored_files, 10)
         wait_for("them to go", lambda: self.stored_files() == [], 10)
         self.assertEqual(self.get(OPENROUTER).json["data"], [])
