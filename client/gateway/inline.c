@@ -405,6 +405,11 @@ pst_view_t pst_inline_member(const pst_inline_t *r, const char *name)
     return there ? pst_view(r->kept.p + m->value_at, m->value_n) : pst_view(NULL, 0);
 }
 
+size_t pst_inline_memory(const pst_inline_t *r)
+{
+    return r->text.cap;
+}
+
 uint64_t pst_inline_elements(const pst_inline_t *r)
 {
     return r->elements;

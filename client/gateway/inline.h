@@ -37,6 +37,7 @@ bool pst_inline_is_whole(const pst_inline_t *r);
 
 /* Text of another member's value, valid while nothing more is fed; p NULL: not there (yet). */
 pst_view_t pst_inline_member(const pst_inline_t *r, const char *name);
+size_t pst_inline_memory(const pst_inline_t *r); /* bytes that it takes: those of the value being read */
 uint64_t pst_inline_elements(const pst_inline_t *r); /* handed out so far */
 /* What was wrong, and at which byte of the body, from 0; "" while nothing is. */
 const char *pst_inline_fault(const pst_inline_t *r, uint64_t *ret_at);

@@ -144,6 +144,8 @@ void pst_inlined_data(pst_req_t *r, pst_view_t bytes)
 {
     inlined_t *x = of(r);
     pst_err_t e = pst_inline_feed(x->reader, bytes.p, bytes.n);
+    if (!e && !pst_req_keeps(r, pst_inline_memory(x->reader) + pst_pieces_memory(x->m.input)))
+        return;
     if (e)
         refuse(x, e);
     else if (pst_pieces_is_lost(x->m.input))

@@ -46,6 +46,11 @@ pst_pieces_t *pst_pieces_new(pst_gateway_t *g, const pst_pieces_events_t *events
 
 const char *pst_pieces_id(const pst_pieces_t *p) { return p->id; }
 bool pst_pieces_is_busy(const pst_pieces_t *p) { return p->unanswered >= SETS_MAX; }
+size_t pst_pieces_memory(const pst_pieces_t *p)
+{
+    return p->text.cap + p->room.cap;
+}
+
 bool pst_pieces_is_lost(const pst_pieces_t *p) { return p->lost; }
 const pst_file_t *pst_pieces_file(const pst_pieces_t *p) { return &p->file; }
 

@@ -27,6 +27,7 @@ const char *pst_pieces_id(const pst_pieces_t *p);
 /* Takes all of it, also while it is busy: whoever feeds it waits then. */
 void pst_pieces_put(pst_pieces_t *p, pst_view_t text);
 bool pst_pieces_is_busy(const pst_pieces_t *p);
+size_t pst_pieces_memory(const pst_pieces_t *p); /* bytes that it takes */
 bool pst_pieces_is_lost(const pst_pieces_t *p); /* Redis refused one, or was away: there will be no file */
 /* No more text.  file: what is to be said of it; bytes, pieces and created_ms are put there by this.  expires_s: from now. */
 void pst_pieces_end(pst_pieces_t *p, const pst_file_t *file, uint64_t expires_s, bool listed);

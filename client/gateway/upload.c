@@ -151,6 +151,8 @@ void pst_files_create_data(pst_req_t *r, pst_view_t bytes)
         pst_reply_error(r, 400, NULL, "file", "Send one file at a time.");
         return;
     }
+    if (!pst_req_keeps(r, pst_pieces_memory(u->pieces)))
+        return;
     if (pst_pieces_is_lost(u->pieces))
         pst_reply_away(r);
     else if (pst_db_is_full(pst_gw(r)->db))

@@ -19,7 +19,8 @@
 #define PACE_OVER (20 * PST_SEC)
 #define BODY_BYTES_PER_S 1024u       /* a dial-up line */
 #define CONNECTION_BYTES (16u << 10) /* headers, and pieces of bodies: more headers are 431 */
-#define BODIES_BYTES_MAX ((size_t)256 << 20) /* of all that are gathered at a time */
+#define BODIES_BYTES_MAX ((size_t)256 << 20) /* of all that are gathered, or kept by handlers, at a time */
+#define BODY_BYTES_LITTLE (64u << 10) /* is taken even then */
 #define ANSWER_HEADERS_MAX 8
 #define ALLOWED_MAX 64               /* "GET, DELETE" */
 #define PULL_BYTES (64u << 10)
@@ -452,18 +453,40 @@ static void let_go_of_body(web_req_t *q)
     pst_buf_release(&q->r.body);
 }
 
+/* Who sends much does not keep out who sends little. */
+static bool is_too_much(size_t all, size_t one)
+{
+    return all > BODIES_BYTES_MAX && one > BODY_BYTES_LITTLE;
+}
+
+static void refuse_for_now(web_req_t *q)
+{
+    pst_req_answer_header(&q->r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    fail(q, MHD_HTTP_SERVICE_UNAVAILABLE, "too much is being uploaded at once: ask again");
+}
+
+bool pst_req_keeps(pst_req_t *r, size_t bytes)
+{
+    web_req_t *q = of(r);
+    pst_web_t *w = q->web;
+    bool more = bytes > q->gathered;
+    w->bodies_bytes = w->bodies_bytes - q->gathered + bytes;
+    q->gathered = bytes;
+    if (!more || !is_too_much(w->bodies_bytes, bytes))
+        return true;
+    refuse_for_now(q);
+    return false;
+}
+
 static void gather(web_req_t *q, pst_view_t bytes)
 {
     pst_web_t *w = q->web;
     if (q->r.body.n + bytes.n > q->r.handler->body_max) {
-        let_go_of_body(q);
         fail(q, MHD_HTTP_CONTENT_TOO_LARGE, "the body is larger than this path takes");
         return;
     }
-    if (w->bodies_bytes + bytes.n > BODIES_BYTES_MAX) {
-        let_go_of_body(q);
-        pst_req_answer_header(&q->r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
-        fail(q, MHD_HTTP_SERVICE_UNAVAILABLE, "too much is being uploaded at once: ask again");
+    if (is_too_much(w->bodies_bytes + bytes.n, q->gathered + bytes.n)) {
+        refuse_for_now(q);
         return;
     }
     w->bodies_bytes += bytes.n;
@@ -514,6 +537,16 @@ static void drop(web_req_t *q, size_t n)
         q->cut = !tell(q);
 }
 
+/* Of a body that was refused nobody needs what was kept, and the rest of it may take long to come. */
+static void let_go_early(web_req_t *q)
+{
+    let_go_of_body(q);
+    if (!q->r.gone || q->pull)
+        return;
+    q->r.gone(&q->r);
+    pst_req_state(&q->r, NULL, NULL);
+}
+
 static void take_body(web_req_t *q, pst_view_t bytes)
 {
     q->body_bytes += bytes.n;
@@ -526,7 +559,9 @@ static void take_body(web_req_t *q, pst_view_t bytes)
         q->r.handler->data(&q->r, bytes);
     else
         gather(q, bytes);
-    if (q->paused && !q->answered)
+    if (q->answered)
+        let_go_early(q);
+    else if (q->paused)
         suspend(q);
 }
 

@@ -5,7 +5,7 @@
  *                                              └──► the body is gathered, if it takes it whole
  *                         ──► end() ──► pst_req_reply or pst_req_stream, now or at any later time ──► gone()
  * A reply may come at any of these moments; what is left of the body is then thrown away.  gone() is the last call, when the
- * answer has left or the client has: whatever hangs on the request is let go there.
+ * answer has left or the client has, or data() has refused the body: whatever hangs on the request is let go there.
  *
  * A client that dribbles is cut: who has a connection and no request under way for `idle` (headers that do not end are no
  * request), sends a body slower than a dial-up line, does not take its answer for `silent`, or goes away while its answer is
@@ -103,6 +103,9 @@ static inline void pst_req_state(pst_req_t *r, void *state, void (*gone)(pst_req
 }
 /* The body's length, as announced; UINT64_MAX: it is not. */
 uint64_t pst_req_length(const pst_req_t *r);
+/* For data(): so much memory is taken by what it keeps of the body, which counts with the bodies that are gathered.  false: that
+ * is too much in all, and was answered. */
+bool pst_req_keeps(pst_req_t *r, size_t bytes);
 /* For data(): no more of it until pst_req_go_on. */
 void pst_req_pause(pst_req_t *r);
 void pst_req_go_on(pst_req_t *r);

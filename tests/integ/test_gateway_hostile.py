@@ -522,6 +522,39 @@ class Bodies(Hostile):
                     s.read(5, until=b"\r\n\r\n")
                     self.assertEqual(s.status, 400)
 
+    def test_many_long_requests_of_batches_at_once(self):
+        """Half of a request is kept until it is whole: all together they are bounded."""
+        begin = b'{"model":"echo/any","endpoint":"/v1/chat/completions","requests":[{"custom_id":"'
+        with self.served_beside():
+            many = [self.connect() for _ in range(20)]
+            for s in many:
+                self.addCleanup(s.s.close)
+                s.send(head("POST", "/api/v1/batches", f"Content-Length: {len(begin) + 25 * MIB}") + begin)
+            for _ in range(25):
+                for s in many:
+                    s.send(b"x" * MIB)
+            self.assertLess(memory_peak_mib(self.pid), self.mib + 400)
+            for s in many:
+                s.read(10, until=b"\r\n\r\n")
+                s.s.close()
+            self.assertEqual({s.status for s in many}, {400, 503}, "some are read to their end, which is none")
+
+    def test_batches_with_their_requests_cut_anywhere_leave_nothing(self):
+        whole = json.dumps({"model": "echo/any", "endpoint": CHAT, "requests": [
+            {"custom_id": f"c{i}", "body": {"messages": QUESTION["messages"]}} for i in range(3)]}).encode()
+        messages = json.dumps({"requests": [{"custom_id": "a", "params": {**QUESTION, "max_tokens": 9}}]}).encode()
+        with self.served_beside():
+            for path, body in (("/api/v1/batches", whole), ("/v1/messages/batches", messages)):
+                data = head("POST", path, f"Content-Length: {len(body)}") + body
+                for at in range(0, len(data), 3):
+                    with self.connect() as s:
+                        s.send(data[:at])
+                for bad in (body[:-1], b"[" * 100_000, b'{"requests":' + b"[" * 100_000, body + body, b"{}", b"", b"\xff" + body):
+                    with self.connect() as s:
+                        s.send(head("POST", path, f"Content-Length: {len(bad)}", "Connection: close") + bad)
+                        s.read(10)
+                        self.assertEqual(s.status, 400, (path, bad[:50], s.got))
+
     def test_json(self):
         deep = 100_000
         long = json.dumps({**QUESTION, "messages": [{"role": "user", "content": "x" * (32 * MIB)}]}).encode()
@@ -569,7 +602,7 @@ class Strangers(WebCase):
         file = a.upload("".join(line(i, "echo/any") + "\n" for i in range(20))).json
         batch = a.wait(a.batch(file["id"]).json["id"])
         output = batch["output_file_id"]
-        b.wait(b.batch(b.upload(line(0, "echo/any") + "\n").json["id"]).json["id"])
+        theirs = b.wait(b.batch(b.upload(line(0, "echo/any") + "\n").json["id"]).json["id"])["id"]
         own = [a.get(p).body for p in ("/v1/files", "/v1/batches", f"/v1/files/{output}", f"/v1/files/{output}/content")]
         for api in ("/v1", "/api/v1"):
             for method, path in (("GET", f"/files/{file['id']}"), ("GET", f"/files/{file['id']}/content"),
@@ -579,17 +612,33 @@ class Strangers(WebCase):
                 refused = b.ask(method, api + path)
                 self.assertEqual(refused.status, 404, (method, path, refused.body))
                 self.assertEqual(web.ask(method, api + path).status, 401, (method, path))
+        for path in (f"/ui/api/batches/{batch['id']}/receipt", f"/ui/api/batches/{batch['id']}/failed"):
+            self.assertEqual((a.get(path).status, b.get(path).status, web.get(path).status), (200, 404, 401), path)
+        for method, path in (("GET", f"/v1/messages/batches/{batch['id']}"), ("GET", f"/v1/messages/batches/{batch['id']}/results"),
+                             ("POST", f"/v1/messages/batches/{batch['id']}/cancel")):
+            self.assertEqual((b.ask(method, path).status, web.ask(method, path).status), (404, 401), path)
+        events = self.events(b)
+        self.assertNotIn(batch["id"].encode(), events)
+        self.assertIn(theirs.encode(), events)
+        self.assertIn(b'"restricted":true', events.replace(b" ", b""))
         taken = b.batch(file["id"]).json
         self.assertEqual((taken["status"], taken["errors"]["data"][0]["param"]), ("failed", "file_id"))
         for path in ("/v1/files", "/v1/batches"):
-            theirs = {x["id"] for x in b.get(path).json["data"]}
-            self.assertFalse(theirs & {file["id"], batch["id"], output})
+            seen = {x["id"] for x in b.get(path).json["data"]}
+            self.assertFalse(seen & {file["id"], batch["id"], output})
             self.assertFalse({x["id"] for x in b.get(f"{path}?after={batch['id']}").json.get("data", [])} & {batch["id"]})
         again = [a.get(p).body for p in ("/v1/files", "/v1/batches", f"/v1/files/{output}", f"/v1/files/{output}/content")]
         self.assertEqual(again, own, "nothing changed")
         # a key as long as a header may be, and one with all there is in it
         for bad in ("x" * 20_000, "sk-\x7f'\"{}:*", ""):
             self.assertEqual(web.get("/v1/models", headers={"Authorization": f"Bearer {bad}"}).status, 401)
+
+
+    def events(self, web):
+        """What the page is told in the first seconds."""
+        with Socket(web.port) as s:
+            s.send(head("GET", "/ui/api/events", f"Authorization: Bearer {web.key}"))
+            return s.read(4)
 
 
 class Crowds(Hostile):
