@@ -4,7 +4,8 @@
  * is accepted in the step that brings it.  From there on it is planned, sent, tried again and ended as any job is.  Its
  * STORE actions say `live`: the shell answers them.
  *
- * Who waits for one job wants the job stopped, not merely no other one sent: a drain ends it also while it runs. */
+ * Who waits for one job wants the job stopped, not merely no other one sent: a drain ends it also while it runs.  And it does
+ * not wait for what rests until somebody has mended it: it is told so. */
 #include "core/internal.h"
 
 static pst_pack_entry_t entry_of(const pst_msg_call_t *m, const pst_pack_headers_t *h)
@@ -41,6 +42,13 @@ void call_on_call(pst_core_t *c, const pst_event_t *ev)
     route_t *r = route_get(c, h->url, h->route, true, &e);
     if (!r) {
         core_reply(c, ev->u.call.peer, m->req, e, &m->batch, false, "%s", pst_err_text(e));
+        return;
+    }
+    const rest_t *rest = route_rests(c, r, CALL_PATIENCE);
+    if (rest) {
+        core_reply(c, ev->u.call.peer, m->req, PST_E_PARKED, &m->batch, false, "every endpoint of this model rests: %s",
+                   pst_cause_text(rest->cause));
+        route_put(c, r);
         return;
     }
     batch_t *b = call_new(c, m);

@@ -41,6 +41,7 @@
 #define RETRY_BASE (500 * PST_MS)
 #define RETRY_MAX (60 * PST_SEC)
 #define THROTTLE_BASE (1 * PST_SEC)
+#define CALL_PATIENCE (5 * PST_SEC)   /* of who waits for one job, with what is parked */
 #define PARK_BASE (30 * PST_SEC)
 #define PARK_MAX (3600 * PST_SEC)
 #define OUTAGE_FAILURES 10            /* in a row, then the endpoint rests */
@@ -674,6 +675,9 @@ route_t *route_get(pst_core_t *c, pst_url_t url, pst_view_t bytes, bool known, p
 /* Counted: the same for jobs that have given up models, or with the plan of a batch (NULL: none). */
 route_t *route_variant(pst_core_t *c, const route_t *base, uint8_t given_up, batch_t *planned);
 void route_put(pst_core_t *c, route_t *r);
+/* Of the endpoints that could serve it, all of which are parked for longer than `patience`, the one that is back first; NULL:
+ * one is not parked, or there is none. */
+const rest_t *route_rests(const pst_core_t *c, const route_t *r, pst_ns_t patience);
 void route_resolve(pst_core_t *c, route_t *r);
 void route_ready(pst_core_t *c, route_t *r);     /* if it has an active flow */
 void route_rest(pst_core_t *c, route_t *r, route_state_t state);

@@ -604,6 +604,13 @@ static void count_call(pst_core_t *c, news_t *n)
     }
 }
 
+/* Somebody waits for it, and nothing that could serve it will work soon. */
+static bool waits_in_vain(const pst_core_t *c, const news_t *n)
+{
+    const route_t *r = c->routes[n->batch->packs[n->o->pack].route];
+    return n->batch->live_call && route_rests(c, r, CALL_PATIENCE);
+}
+
 /* An outcome of a call that the core had given up for lost: its answer counts if the job has none yet, and if it is whole:
  * of a stream the pieces went with the session. */
 static void on_late(pst_core_t *c, news_t *n)
@@ -674,7 +681,10 @@ static void on_outcome(pst_core_t *c, news_t *n, worker_t *w)
         c->count.parks++;
         if (!of_old_configuration)
             endpoint_park(c, c->endpoints[n->endpoint], o->cause, o->wait_ms, o->whole_provider);
-        put_back(c, n);
+        if (waits_in_vain(c, n))
+            end_with_answer(c, n, PST_JOB_FAILED, o->cause);
+        else
+            put_back(c, n);
         break;
     case PST_VERDICT_RETURNED:
         c->count.returned++;

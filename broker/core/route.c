@@ -463,6 +463,21 @@ static bool parked(const pst_core_t *c, const endpoint_t *e)
     return e->rest.parked || c->providers[e->provider]->rest.parked;
 }
 
+const rest_t *route_rests(const pst_core_t *c, const route_t *r, pst_ns_t patience)
+{
+    const rest_t *soonest = NULL;
+    for (uint32_t i = 0; i < r->candidates_n; i++) {
+        const endpoint_t *e = c->endpoints[r->candidates[i]->endpoint];
+        const provider_t *p = c->providers[e->provider];
+        const rest_t *rest = p->rest.parked ? &p->rest : &e->rest;
+        if (!rest->parked || rest->until <= pst_ns_add(c->now, patience))
+            return NULL;
+        if (!soonest || rest->until < soonest->until)
+            soonest = rest;
+    }
+    return soonest;
+}
+
 typedef struct seeker {
     pst_core_t *c;
     route_t *route;

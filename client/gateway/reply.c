@@ -138,6 +138,8 @@ void pst_reply_err(pst_req_t *r, pst_err_t e, pst_view_t words)
         pst_reply_error(r, 404, NULL, NULL, "No such batch was found: %.*s", n, words.p);
     else if (e == PST_E_MODEL_NOT_FOUND)
         pst_reply_error(r, 404, "model_not_found", "model", "%.*s", n, words.p);
+    else if (e == PST_E_PARKED)
+        pst_reply_error(r, 503, "provider_unavailable", "model", "%.*s", n, words.p);
     else if (e == PST_E_STATE || e == PST_E_EXISTS)
         pst_reply_error(r, 409, NULL, NULL, "%.*s", n, words.p);
     else if (e == PST_E_INVALID || e == PST_E_INPUT || e == PST_E_TOO_LARGE)

@@ -38,6 +38,7 @@ const char *pst_err_name(pst_err_t e)
     case PST_E_EXISTS: return "exists";
     case PST_E_INPUT: return "input";
     case PST_E_LOADING: return "loading";
+    case PST_E_PARKED: return "parked";
     }
     return "unknown";
 }

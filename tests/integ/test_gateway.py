@@ -217,6 +217,17 @@ class Calls(WebCase):
         self.assertIn("message", a.error)
 
 
+    def test_nobody_waits_for_a_key_to_be_mended(self):
+        p = self.provider("--good-key", "another")
+        c, web = self.gateway(p)
+        body = {"model": "test/gpt", "messages": [{"role": "user", "content": "Hi"}]}
+        first = web.post(CHAT, body, timeout=10)
+        self.assertEqual(first.status, 502, first.body)
+        again = web.post(CHAT, body, timeout=10)
+        self.assertEqual((again.status, again.error["code"]), (503, "provider_unavailable"))
+        self.assertIn("authentication", again.error["message"])
+
+
 class Keys(WebCase):
     def test_without_keys_no_other_site_asks(self):
         c, web = self.gateway()

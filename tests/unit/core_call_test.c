@@ -222,6 +222,26 @@ static void what_fails_is_tried_again(void **state)
     world_free(w);
 }
 
+/* A batch's job would wait until somebody has mended it. */
+static void nobody_waits_for_what_rests(void **state)
+{
+    (void)state;
+    world_t *w = world_new();
+    hello(w, WORKER, 64, NULL, 0);
+    send_call(w, &ONE, PLAIN);
+    outcome(w, 0, (say_t){.verdict = PST_VERDICT_PARK, .cause = PST_CAUSE_AUTHENTICATION, .status = 401, .whole = true});
+    assert_result(w, PST_JOB_FAILED, PST_CAUSE_AUTHENTICATION);
+    send_call(w, &ONE, PLAIN);
+    assert_int_equal(w->done.req, 60);
+    assert_int_equal(w->done.err, PST_E_PARKED);
+    assert_int_equal(w->tasks_n, 1);
+    assert_false(pst_core_calls(w->core, &ID));
+    pass(w, 40 * PST_SEC); /* a probe is due: this is it */
+    send_call(w, &ONE, PLAIN);
+    assert_int_equal(w->tasks_n, 2);
+    world_free(w);
+}
+
 static void a_lost_worker_s_call_goes_to_another(void **state)
 {
     (void)state;
@@ -434,6 +454,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_window_makes_no_plan),
     cmocka_unit_test(a_call_has_its_budget),
     cmocka_unit_test(what_fails_is_tried_again),
+    cmocka_unit_test(nobody_waits_for_what_rests),
     cmocka_unit_test(a_lost_worker_s_call_goes_to_another),
     cmocka_unit_test(what_began_is_not_given_to_another_worker),
     cmocka_unit_test(what_began_does_not_go_on_in_a_new_session),

@@ -33,7 +33,8 @@ extern "C" {
     X(MODEL_NOT_FOUND, 31, FATAL, "no endpoint serves this model")                                 \
     X(EXISTS, 32, FATAL, "exists already")                                                         \
     X(INPUT, 33, FATAL, "input refused")                                                           \
-    X(LOADING, 34, RETRY, "the broker is still reading its state back")
+    X(LOADING, 34, RETRY, "the broker is still reading its state back")                            \
+    X(PARKED, 35, FATAL, "every endpoint of this model rests")
 
 typedef enum pst_err {
     PST_OK = 0,
