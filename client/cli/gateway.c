@@ -1,4 +1,5 @@
 /* gateway.c - `penstock gateway`: HTTP before a broker and a Redis, in the foreground (client/gateway/gateway.h). */
+#include <malloc.h>
 #include <signal.h>
 
 #include "cli/cli.h"
@@ -6,6 +7,7 @@
 #include "proc/clock.h"
 #include "proc/log.h"
 
+#define LARGE_BYTES (256 << 10)
 #define DRAIN_MAX (30 * PST_SEC) /* for answers under way */
 
 typedef struct serving {
@@ -79,6 +81,8 @@ int pst_cli_gateway(const pst_cli_args_t *a)
 {
     serving_t s = {.args = a};
     pst_log_init("gateway");
+    /* bodies and answers of megabytes go back to the system when they are let go: by itself glibc stops that after the first */
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     int code = pst_cli_config(a, &s.config);
     if (code)
         return code;

@@ -419,10 +419,11 @@ class Slow(Hostile):
         long = json.dumps({**QUESTION, "stream": True,
                            "messages": [{"role": "user", "content": "long " * 1_500_000}]}).encode()
         with self.served_beside():
-            lazy = [self.connect(small=True) for _ in range(3)]
+            lazy = [self.connect(small=True) for _ in range(8)]
             for s in lazy:
                 self.addCleanup(s.s.close)
                 s.send(chat(body=long))
+            wait_for("all to have come in", lambda: descriptors(self.pid) >= self.descriptors + 6, 5)
             wait_for("them to be cut", lambda: descriptors(self.pid) <= self.descriptors + 3, 60)
             for s in lazy:
                 s.read(10)
