@@ -631,7 +631,7 @@ class Strangers(WebCase):
         again = [a.get(p).body for p in ("/v1/files", "/v1/batches", f"/v1/files/{output}", f"/v1/files/{output}/content")]
         self.assertEqual(again, own, "nothing changed")
         # a key as long as a header may be, and one with all there is in it
-        for bad in ("x" * 20_000, "sk-\x7f'\"{}:*", ""):
+        for bad in ("x" * 10_000, "sk-\x7f'\"{}:*", ""):
             self.assertEqual(web.get("/v1/models", headers={"Authorization": f"Bearer {bad}"}).status, 401)
 
 
