@@ -1,29 +1,10 @@
 #!/usr/bin/env bash
-# Installs the emulator that test_emulator.py runs the adapters against, of the version in package.json:
-# `install.sh DIR`.  Everything goes into DIR.  Does nothing where that version is there.
-#
-# Where it cannot be installed this says so aloud, with the reason, and exits with 77.
+# Installs the emulator that test_emulator.py runs the adapters against: `install.sh DIR`.  Everything goes into DIR.
 set -uo pipefail
 [ $# -eq 1 ] || { echo "usage: install.sh DIR" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
+what="the protocol emulator"
+. "$here/../../support/install.sh"
 mkdir -p "$1" && cd "$1" || exit 1
-limit=120  # seconds
-
-skip() { # REASON
-    echo "skipped: the protocol emulator: $1" >&2
-    exit 77
-}
-
-# What npm complains of first, if it had the time.
-reason() {
-    { grep -E '^npm (error|ERR!)' npm.log || echo "not done in $limit s"; } | head -n 2 |
-        sed -E 's/^npm (error|ERR!) //' | tr '\n' ' ' | cut -c 1-200
-}
-
-cmp -s "$here/package.json" installed.json && exit 0
-command -v node > /dev/null && command -v npm > /dev/null || skip "node or npm is not installed"
-rm -rf node_modules installed.json
-cp "$here/package.json" .
-timeout $limit npm install --omit=dev --ignore-scripts --engine-strict --no-audit --no-fund --fetch-retries=1 \
-    > npm.log 2>&1 < /dev/null || skip "npm: $(reason)"
-cp package.json installed.json
+limit=120
+install_node --engine-strict
