@@ -15,7 +15,13 @@ reason() {
         sed -E 's/^npm (error|ERR!) //' | tr '\n' ' ' | cut -c 1-200
 }
 
+# Tests run beside each other: one installs, the others find it done.
+alone() {
+    exec 9> .lock && flock 9
+}
+
 install_node() { # NPM-OPTION...
+    alone
     cmp -s "$here/package-lock.json" installed && return
     command -v node > /dev/null && command -v npm > /dev/null || skip "node or npm is not installed"
     rm -rf node_modules installed
@@ -26,6 +32,7 @@ install_node() { # NPM-OPTION...
 }
 
 install_python() {
+    alone
     cmp -s "$here/requirements.txt" installed && return
     rm -rf venv installed
     python3 -m venv venv > install.log 2>&1 || skip "python3 has no venv"
