@@ -265,6 +265,7 @@ class Keys(WebCase):
         fast = Web(web.port, self.key(c, "--rpm", "3", "--providers", "echo"))
         self.wait_for_keys(web, k, fast)
         self.assertEqual(k.post(CHAT, body).status, 404)
+        self.assertEqual({m["id"] for m in k.get("/v1/models").json["data"]}, {"test/gpt", "test/claude", "test/gemini"})
         b = k.wait(k.submit([echo_line(0), line(1, "test/gpt")]))
         self.assertEqual([(e["line"], e["code"]) for e in b["errors"]["data"]], [(1, "model_not_found")])
         statuses = [fast.post(CHAT, body).status for _ in range(5)]
