@@ -1,6 +1,6 @@
 /* gateway.h - the HTTP gateway: OpenAI's, OpenRouter's and Anthropic's APIs and a page, before a broker and a Redis.
  *
- *   web.c ──► routes.c ──► files.c batches.c outputs.c live.c models.c …     handlers, one file for each kind of object
+ *   web.c ──► files.c batches.c outputs.c live.c models.c ui.c …     handlers, one file for each kind of object
  *                               │ commands          │ questions, calls
  *                               ▼                   ▼
  *                             db.c (Redis)      remote.c (broker)        one thread, nothing blocks
