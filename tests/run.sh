@@ -35,18 +35,22 @@ ctest --preset asan -j 2 --no-tests=error --repeat until-pass:2 -R '^(unit|fuzz|
 echo "== fuzz: $seconds s a target"
 CC=clang cmake -S . -B build/fuzz -G Ninja -DPST_FUZZ=ON >/dev/null
 cmake --build build/fuzz --target fuzzers
-for target in build/fuzz/bin/*_fuzz; do
-    name=$(basename "$target" _fuzz)
+fuzz() { # PROGRAM
+    local name work
+    name=$(basename "$1" _fuzz)
     work=build/fuzz/corpus-$name
     mkdir -p "$work"
-    if "$target" -max_total_time="$seconds" -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$work/" \
+    if "$1" -max_total_time="$seconds" -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$work/" \
         "$work" "tests/fuzz/corpus/$name" > "$work.log" 2>&1; then
         echo "fuzz.$name: $(awk '/number_of_executed_units/ {print $2}' "$work.log") runs, nothing found"
     else
         tail -40 "$work.log"
-        failed=1
+        return 1
     fi
-done
+}
+export -f fuzz
+export seconds
+printf '%s\0' build/fuzz/bin/*_fuzz | xargs -0 -n 1 -P 2 bash -c 'fuzz "$1"' fuzz || failed=1
 if [ "${PST_NIGHTLY:-}" = 1 ]; then
     echo "== a real model"
     tests/real/run.sh || [ $? -eq 77 ] || failed=1

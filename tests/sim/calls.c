@@ -61,6 +61,14 @@ static void asked(world_t *w, void *arg)
         sim_fail(w, "a call was not begun");
 }
 
+/* Nothing that could serve it works soon: whoever waits is told so. */
+void calls_refused(world_t *w, const pst_msg_done_t *d)
+{
+    batch_plan_t *b = sim_plan(w, &d->batch);
+    if (b->call && d->err == PST_E_PARKED)
+        b->over = true;
+}
+
 void calls_make(world_t *w)
 {
     uint32_t n = w->faults.calls ? (uint32_t)sim_between(w, 1, SIM_CALLS_MAX) : 0;

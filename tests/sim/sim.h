@@ -240,6 +240,7 @@ void sim_build_pack(world_t *w, batch_plan_t *b, uint32_t pack, pst_pack_headers
 
 /* calls.c */
 void calls_make(world_t *w);
+void calls_refused(world_t *w, const pst_msg_done_t *d);
 void calls_store(world_t *w, const pst_store_op_t *op); /* one that is marked `live` */
 void calls_started(world_t *w, const worker_t *k, const pst_task_ref_t *ref);
 void calls_check_dispatch(world_t *w, const pst_task_group_t *g);

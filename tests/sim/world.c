@@ -174,9 +174,11 @@ static void send_to_worker(world_t *w, const pst_action_t *a, pst_peer_t peer)
 static void send_to_client(world_t *w, const pst_action_t *a)
 {
     uint32_t at = a->u.reply.peer - 1;
+    const pst_msg_done_t *d = &a->u.reply.done;
+    if (a->u.reply.peer == UINT32_MAX)
+        calls_refused(w, d);
     if (at >= w->clients_n)
         return;
-    const pst_msg_done_t *d = &a->u.reply.done;
     if (d->accepted && d->err == PST_OK) {
         const stored_batch_t *b = store_find(w, &d->batch);
         if (d->req != 50 && (!b || !b->accepted))
