@@ -2,7 +2,7 @@
 # Installs what the tests need, builds, and runs all of them:  tests/run.sh [--nightly]
 # --nightly: the same tests, longer (100,000 seeds, twenty kills of each process, ten minutes of fuzzing a target), and
 # penstock against a real model (tests/real).
-# Two tests run at a time, but for those with deadlines or figures of their own (RUN_SERIAL).
+# Three tests run at a time, for most wait, but for those with deadlines or figures of their own (RUN_SERIAL).
 # Tests with real processes have deadlines, and shared machines stall for seconds: a test that fails is run once more, and
 # ctest prints both runs.  One that fails twice has failed.
 # One test: ctest --test-dir build/release -R '^integ\.crash$' -V
@@ -24,13 +24,13 @@ cmake --build --preset release
 
 failed=0
 echo "== unit, simulator, corpus, lint, integration"
-ctest --preset release -j 2 --no-tests=error --repeat until-pass:2 || failed=1
+ctest --preset release -j 3 --no-tests=error --repeat until-pass:2 || failed=1
 grep '^skipped: ' build/release/Testing/Temporary/LastTest.log | sort -u || true
 
 echo "== the same units under the address and undefined-behaviour sanitizers"
 cmake --preset asan >/dev/null
 cmake --build --preset asan
-ctest --preset asan -j 2 --no-tests=error --repeat until-pass:2 -R '^(unit|fuzz|worker|store)\.' || failed=1
+ctest --preset asan -j 3 --no-tests=error --repeat until-pass:2 -R '^(unit|fuzz|worker|store)\.' || failed=1
 
 echo "== fuzz: $seconds s a target"
 CC=clang cmake -S . -B build/fuzz -G Ninja -DPST_FUZZ=ON >/dev/null

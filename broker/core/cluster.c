@@ -95,10 +95,9 @@ static void list_providers(const pst_core_t *c, pst_arena_t *a, pst_cluster_t *r
 
 void pst_core_cluster(pst_core_t *c, uint64_t wall_ms, pst_arena_t *a, pst_cluster_t *ret)
 {
-    c->wall_ms = PST_MAX(c->wall_ms, wall_ms);
     const pst_core_gauges_t *g = &c->gauge;
     *ret = (pst_cluster_t){
-        .wall_ms = c->wall_ms,
+        .wall_ms = PST_MAX(c->wall_ms, wall_ms),
         .uptime_ms = pst_ns_since(c->now, c->began) / PST_MS,
         .workers = g->workers,
         .batches = g->batches,

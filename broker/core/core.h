@@ -200,9 +200,9 @@ pst_ns_t pst_core_deadline(const pst_core_t *c);
 
 /* ---- looking in (no state changes) ------------------------------------------------------------------------------- */
 
-/* PST_E_NOT_FOUND for a batch the core does not hold (ended, or never was; calls are none).  Arrays lie in the arena. */
-pst_err_t pst_core_batch_info(pst_core_t *c, const pst_id_t *batch, uint64_t wall_ms, bool full, pst_arena_t *a,
-                              pst_batch_info_t *ret);
+/* PST_E_NOT_FOUND for a batch the core does not hold (ended, or never was; calls are none), as it stood in
+ * the last step.  Arrays lie in the arena. */
+pst_err_t pst_core_batch_info(pst_core_t *c, const pst_id_t *batch, bool full, pst_arena_t *a, pst_batch_info_t *ret);
 /* Result packs of a segment that are stored (not merely on their way); *ret_last if no later segment exists. */
 pst_err_t pst_core_results(const pst_core_t *c, const pst_id_t *batch, uint32_t segment, uint32_t *ret_n, bool *ret_last);
 /* How many segments a batch has; 0 if the core does not hold it or it is still being uploaded. */

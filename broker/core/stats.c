@@ -203,13 +203,11 @@ void stats_batch_info(pst_core_t *c, const batch_t *b, bool full, pst_arena_t *a
     }
 }
 
-pst_err_t pst_core_batch_info(pst_core_t *c, const pst_id_t *batch, uint64_t wall_ms, bool full, pst_arena_t *a,
-                              pst_batch_info_t *ret)
+pst_err_t pst_core_batch_info(pst_core_t *c, const pst_id_t *batch, bool full, pst_arena_t *a, pst_batch_info_t *ret)
 {
     const batch_t *b = batch_find(c, batch);
     if (!b || b->live_call || b->state == BATCH_DELETING)
         return PST_E_NOT_FOUND;
-    c->wall_ms = PST_MAX(c->wall_ms, wall_ms);
     stats_batch_info(c, b, full, a, ret);
     return PST_OK;
 }

@@ -110,7 +110,7 @@ bool pst_queries_holds(pst_queries_t *all, const pst_id_t *batch)
 {
     pst_batch_info_t info;
     pst_arena_clear(&all->b->arena);
-    return pst_core_batch_info(all->b->core, batch, pst_clock_wall_ms(), false, &all->b->arena, &info) == PST_OK;
+    return pst_core_batch_info(all->b->core, batch, false, &all->b->arena, &info) == PST_OK;
 }
 
 void pst_queries_gone(pst_queries_t *all, pst_peer_t peer)
@@ -191,7 +191,7 @@ void pst_queries_status(pst_queries_t *all, pst_peer_t peer, const pst_msg_batch
         return;
     pst_msg_t m = {.type = PST_MSG_BATCH};
     pst_arena_clear(&all->b->arena);
-    if (pst_core_batch_info(all->b->core, &r->batch, pst_clock_wall_ms(), true, &all->b->arena, &m.u.batch.info))
+    if (pst_core_batch_info(all->b->core, &r->batch, true, &all->b->arena, &m.u.batch.info))
         pst_store_read_batch(all->b->store, &q->batch, on_status, q);
     else
         query_reply(q, &m);

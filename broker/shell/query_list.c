@@ -1,5 +1,4 @@
 /* query_list.c - LIST: ids from the store, then each batch's account: from the core, or if it has ended from the store. */
-#include "proc/clock.h"
 #include "query_internal.h"
 
 #define INFOS_BYTES_MAX ((size_t)16 << 20)
@@ -35,7 +34,7 @@ static bool info_of(const list_t *x, const item_t *it, pst_arena_t *a, pst_batch
 {
     if (it->summary)
         return pst_batch_info_decode(pst_blob_view(it->summary), a, ret) == PST_OK;
-    return pst_core_batch_info(x->q.b->core, &it->id, pst_clock_wall_ms(), false, a, ret) == PST_OK;
+    return pst_core_batch_info(x->q.b->core, &it->id, false, a, ret) == PST_OK;
 }
 
 static void answer(list_t *x)

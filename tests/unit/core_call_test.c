@@ -115,7 +115,7 @@ static void a_call_is_no_batch(void **state)
     bool last;
     hello(w, WORKER, 64, NULL, 0);
     send_call(w, &ONE, PLAIN);
-    assert_int_equal(pst_core_batch_info(w->core, &ID, 0, true, &w->arena, &i), PST_E_NOT_FOUND);
+    assert_int_equal(pst_core_batch_info(w->core, &ID, true, &w->arena, &i), PST_E_NOT_FOUND);
     assert_int_equal(pst_core_results(w->core, &ID, 0, &n, &last), PST_E_NOT_FOUND);
     assert_int_equal(pst_core_segments(w->core, &ID), 0);
     pst_core_gauges(w->core, &g);

@@ -21,7 +21,7 @@ static void a_batch_runs_and_ends(void **state)
     assert_int_equal(w->summary.cost_nano, JOBS * 30 * 1000);
     assert_int_equal(w->acked, JOBS);
     pst_batch_info_t i;
-    assert_int_equal(pst_core_batch_info(w->core, &ID, 0, true, &w->arena, &i), PST_E_NOT_FOUND);
+    assert_int_equal(pst_core_batch_info(w->core, &ID, true, &w->arena, &i), PST_E_NOT_FOUND);
     tick(w, 0); /* what has ended is freed with the next step */
     pst_core_gauges_t g;
     pst_core_gauges(w->core, &g);

@@ -463,5 +463,5 @@ void finish_all(world_t *w, uint32_t from)
 
 void info(world_t *w, pst_batch_info_t *i)
 {
-    assert_int_equal(pst_core_batch_info(w->core, &ID, w->wall_ms, true, &w->arena, i), PST_OK);
+    assert_int_equal(pst_core_batch_info(w->core, &ID, true, &w->arena, i), PST_OK);
 }
