@@ -145,14 +145,8 @@ static void on_record(pst_cmd_t *c, const redisReply *r)
 
 void pst_about_look(pst_about_t *a, pst_about_fn *found)
 {
-    pst_redis_key_t k;
     a->found = found;
-    pst_db_key(&k, "batch", a->text);
-    pst_cmd_t *c = pst_db_cmd("HMGET", on_record, a);
-    pst_cmd_key(c, &k);
-    for (size_t i = 0; i < PST_RECORD_FIELDS; i++)
-        pst_cmd_str(c, pst_record_fields[i]);
-    pst_about_send(a, c);
+    pst_about_send(a, pst_record_cmd(a->text, on_record, a));
 }
 
 void pst_about_begin(pst_req_t *r, pst_batch_show_fn *show, pst_about_fn *found)

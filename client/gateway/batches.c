@@ -93,24 +93,12 @@ static void on_input(pst_cmd_t *c, const redisReply *r)
 /* A file that only this batch has. */
 static void delete_input(pst_about_t *a)
 {
-    static const char *const fields[] = {PST_FILE_FIELDS};
-    pst_redis_key_t k;
-    pst_db_key(&k, "file", a->record.file);
-    pst_cmd_t *c = pst_db_cmd("HMGET", on_input, a);
-    pst_cmd_key(c, &k);
-    for (size_t i = 0; i < PST_COUNT(fields); i++)
-        pst_cmd_str(c, fields[i]);
-    pst_about_send(a, c);
+    pst_about_send(a, pst_file_cmd(a->record.file, on_input, a));
 }
 
 static void drop_from(pst_about_t *a, const char *set, const char *of)
 {
-    pst_redis_key_t k;
-    pst_db_key(&k, set, of);
-    pst_cmd_t *c = pst_db_cmd("ZREM", NULL, NULL);
-    pst_cmd_key(c, &k);
-    pst_cmd_str(c, a->text);
-    pst_db_send(a->g->db, c);
+    pst_db_send(a->g->db, pst_db_drop(set, of, a->text, NULL, NULL));
 }
 
 static void on_forgotten(pst_cmd_t *c, const redisReply *r)

@@ -175,13 +175,7 @@ static void put_pair(pst_cmd_t *c, const char *name, const char *value)
 
 static void put_in(pst_gateway_t *g, const char *set, const char *of, uint64_t ms, const char *batch)
 {
-    pst_redis_key_t k;
-    pst_db_key(&k, set, of);
-    pst_cmd_t *c = pst_db_cmd("ZADD", NULL, NULL);
-    pst_cmd_key(c, &k);
-    pst_cmd_num(c, ms);
-    pst_cmd_str(c, batch);
-    pst_db_send(g->db, c);
+    pst_db_send(g->db, pst_db_add(set, of, ms, batch));
 }
 
 /* What the batch may cost: what its budget says, or its key's, if that is smaller, of which it then takes all until it ends. */
@@ -408,14 +402,7 @@ static void on_input(pst_cmd_t *c, const redisReply *r)
 
 static void look_for_input(pst_making_t *m)
 {
-    static const char *const fields[] = {PST_FILE_FIELDS};
-    pst_redis_key_t k;
-    pst_db_key(&k, "file", m->wish.file);
-    pst_cmd_t *c = pst_db_cmd("HMGET", on_input, m->a);
-    pst_cmd_key(c, &k);
-    for (size_t i = 0; i < PST_COUNT(fields); i++)
-        pst_cmd_str(c, fields[i]);
-    pst_about_send(m->a, c);
+    pst_about_send(m->a, pst_file_cmd(m->wish.file, on_input, m->a));
 }
 
 void pst_making_of_file(pst_making_t *m, pst_view_t body)

@@ -132,14 +132,8 @@ static void on_record(pst_cmd_t *c, const redisReply *r)
 
 static void ask_record(pst_batch_page_t *p, entry_t *e)
 {
-    pst_redis_key_t k;
-    pst_db_key(&k, "batch", e->id);
-    pst_cmd_t *c = pst_db_cmd("HMGET", on_record, e);
-    pst_cmd_key(c, &k);
-    for (size_t i = 0; i < PST_RECORD_FIELDS; i++)
-        pst_cmd_str(c, pst_record_fields[i]);
     p->waits++;
-    pst_db_send(p->g->db, c);
+    pst_db_send(p->g->db, pst_record_cmd(e->id, on_record, e));
 }
 
 static void on_status(void *arg, pst_err_t err, const pst_msg_t *m, pst_view_t words)

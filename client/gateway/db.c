@@ -164,6 +164,49 @@ void pst_db_flush(pst_db_t *db)
     pst_redis_flush(db->conn);
 }
 
+static pst_cmd_t *cmd_of(const char *name, const char *what, const char *of, pst_cmd_fn *fn, void *arg)
+{
+    pst_redis_key_t k;
+    pst_db_key(&k, what, of);
+    pst_cmd_t *c = pst_db_cmd(name, fn, arg);
+    pst_cmd_key(c, &k);
+    return c;
+}
+
+pst_cmd_t *pst_db_fields(const char *what, const char *of, const char *const *fields, size_t n, pst_cmd_fn *fn, void *arg)
+{
+    pst_cmd_t *c = cmd_of("HMGET", what, of, fn, arg);
+    for (size_t i = 0; i < n; i++)
+        pst_cmd_str(c, fields[i]);
+    return c;
+}
+
+pst_cmd_t *pst_db_add(const char *set, const char *of, uint64_t score, const char *member)
+{
+    pst_cmd_t *c = cmd_of("ZADD", set, of, NULL, NULL);
+    pst_cmd_num(c, score);
+    pst_cmd_str(c, member);
+    return c;
+}
+
+pst_cmd_t *pst_db_drop(const char *set, const char *of, const char *member, pst_cmd_fn *fn, void *arg)
+{
+    pst_cmd_t *c = cmd_of("ZREM", set, of, fn, arg);
+    pst_cmd_str(c, member);
+    return c;
+}
+
+pst_cmd_t *pst_db_lease(const char *of, const char *holder, uint32_t ms, bool if_free, pst_cmd_fn *fn, void *arg)
+{
+    pst_cmd_t *c = cmd_of("SET", "lease", of, fn, arg);
+    pst_cmd_str(c, holder);
+    pst_cmd_str(c, "PX");
+    pst_cmd_num(c, ms);
+    if (if_free)
+        pst_cmd_str(c, "NX");
+    return c;
+}
+
 void pst_db_key(pst_redis_key_t *k, const char *what, const char *of)
 {
     int n = snprintf(k->p, sizeof k->p, PREFIX "%s:%s", what, of ? of : "");

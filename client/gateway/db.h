@@ -37,6 +37,13 @@ pst_cmd_t *pst_db_cmd(const char *name, pst_cmd_fn *fn, void *arg);
 void pst_db_send(pst_db_t *db, pst_cmd_t *cmd);
 void pst_db_flush(pst_db_t *db);
 
+/* Commands that several parts have, not sent yet: so many fields of a hash; a member into a sorted set, out of it; a lease for
+ * `holder`, only if nobody has it, or (again) in any case. */
+pst_cmd_t *pst_db_fields(const char *what, const char *of, const char *const *fields, size_t n, pst_cmd_fn *fn, void *arg);
+pst_cmd_t *pst_db_add(const char *set, const char *of, uint64_t score, const char *member);
+pst_cmd_t *pst_db_drop(const char *set, const char *of, const char *member, pst_cmd_fn *fn, void *arg);
+pst_cmd_t *pst_db_lease(const char *of, const char *holder, uint32_t ms, bool if_free, pst_cmd_fn *fn, void *arg);
+
 /* Names; a NULL or empty tenant is nobody's. */
 void pst_db_key(pst_redis_key_t *k, const char *what, const char *of);
 void pst_db_key_piece(pst_redis_key_t *k, const char *file, uint32_t n);

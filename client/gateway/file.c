@@ -5,6 +5,14 @@
 #include "base/json.h"
 #include "lib/text.h"
 
+const char *const pst_file_fields[PST_FILE_FIELDS] = {"bytes", "pieces", "created_ms", "expires_ms", "tenant", "filename",
+                                                      "purpose"};
+
+pst_cmd_t *pst_file_cmd(const char *id, pst_cmd_fn *fn, void *arg)
+{
+    return pst_db_fields("file", id, pst_file_fields, PST_FILE_FIELDS, fn, arg);
+}
+
 static uint64_t number(const redisReply *r)
 {
     return r->type == REDIS_REPLY_STRING ? strtoull(r->str, NULL, 10) : 0;
@@ -17,7 +25,7 @@ static void copy(char *to, size_t room, const redisReply *r)
 
 bool pst_file_read(const redisReply *r, pst_file_t *ret)
 {
-    if (!r || r->type != REDIS_REPLY_ARRAY || r->elements != PST_FILE_FIELDS_N ||
+    if (!r || r->type != REDIS_REPLY_ARRAY || r->elements != PST_FILE_FIELDS ||
         r->element[0]->type != REDIS_REPLY_STRING)
         return false;
     redisReply *const *e = r->element;

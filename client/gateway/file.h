@@ -2,13 +2,13 @@
 #ifndef PST_GATEWAY_FILE_H
 #define PST_GATEWAY_FILE_H
 
-#include <hiredis/hiredis.h>
+#include "gateway/db.h"
 
-#include "base/buf.h"
-
-/* Fields of the hash, in the order that pst_file_read takes them in. */
-#define PST_FILE_FIELDS "bytes", "pieces", "created_ms", "expires_ms", "tenant", "filename", "purpose"
-#define PST_FILE_FIELDS_N 7
+#define PST_FILE_FIELDS 7
+/* Of the hash, in the order that pst_file_read takes them in. */
+extern const char *const pst_file_fields[PST_FILE_FIELDS];
+/* Asks for them; not sent yet. */
+pst_cmd_t *pst_file_cmd(const char *id, pst_cmd_fn *fn, void *arg);
 
 typedef struct pst_file {
     uint64_t bytes;

@@ -93,19 +93,6 @@ static void on_file(pst_cmd_t *c, const redisReply *r)
     }
 }
 
-static const char *const fields[] = {PST_FILE_FIELDS};
-
-static pst_cmd_t *read_file(const char *id, pst_cmd_fn *fn, void *arg)
-{
-    pst_redis_key_t k;
-    pst_db_key(&k, "file", id);
-    pst_cmd_t *c = pst_db_cmd("HMGET", fn, arg);
-    pst_cmd_key(c, &k);
-    for (size_t i = 0; i < PST_COUNT(fields); i++)
-        pst_cmd_str(c, fields[i]);
-    return c;
-}
-
 static void look_up(pst_req_t *r, void (*found)(look_t *l, const pst_file_t *f))
 {
     pst_gateway_t *g = pst_gw(r);
@@ -123,7 +110,7 @@ static void look_up(pst_req_t *r, void (*found)(look_t *l, const pst_file_t *f))
     snprintf(l->id, sizeof l->id, "%.*s", (int)r->segment[0].n, r->segment[0].p);
     pst_buf_init(&l->text, 0);
     pst_req_state(r, l, look_gone);
-    pst_db_send(g->db, read_file(l->id, on_file, l));
+    pst_db_send(g->db, pst_file_cmd(l->id, on_file, l));
 }
 
 /* One. */
@@ -168,12 +155,7 @@ static void on_deleted(pst_cmd_t *c, const redisReply *r)
 
 static void unlist(pst_gateway_t *g, const char *tenant, const char *id, pst_cmd_fn *fn, void *arg)
 {
-    pst_redis_key_t k;
-    pst_db_key(&k, "files", tenant);
-    pst_cmd_t *c = pst_db_cmd("ZREM", fn, arg);
-    pst_cmd_key(c, &k);
-    pst_cmd_str(c, id);
-    pst_db_send(g->db, c);
+    pst_db_send(g->db, pst_db_drop("files", tenant, id, fn, arg));
 }
 
 static void delete_it(look_t *l, const pst_file_t *f)
@@ -370,7 +352,7 @@ static void on_ids(pst_cmd_t *c, const redisReply *r)
     take_ids(l, r);
     for (uint32_t i = 0; i < l->n; i++) {
         l->waits++;
-        pst_db_send(l->g->db, read_file(l->id[i], on_listed_file, l));
+        pst_db_send(l->g->db, pst_file_cmd(l->id[i], on_listed_file, l));
     }
     if (l->n == 0)
         put_list(l);

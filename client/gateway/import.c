@@ -80,20 +80,6 @@ static char *find_running(pst_importer_t *im, const char *id)
     return NULL;
 }
 
-static pst_cmd_t *lease_cmd(pst_importer_t *im, const char *id, const char *only, pst_cmd_fn *fn, void *arg)
-{
-    pst_redis_key_t k;
-    pst_db_key(&k, "lease", id);
-    pst_cmd_t *c = pst_db_cmd("SET", fn, arg);
-    pst_cmd_key(c, &k);
-    pst_cmd_str(c, im->name);
-    pst_cmd_str(c, "PX");
-    pst_cmd_num(c, LEASE_MS);
-    if (only)
-        pst_cmd_str(c, only);
-    return c;
-}
-
 typedef struct claim {
     pst_importer_t *im;
     char id[PST_BATCH_TEXT_LEN + 1];
@@ -129,7 +115,7 @@ static void try_claim(pst_importer_t *im, const char *id)
         return;
     cl->im = im;
     snprintf(cl->id, sizeof cl->id, "%s", id);
-    pst_db_send(im->db, lease_cmd(im, id, "NX", on_claimed, cl));
+    pst_db_send(im->db, pst_db_lease(id, im->name, LEASE_MS, true, on_claimed, cl));
 }
 
 static void on_candidates(pst_cmd_t *c, const redisReply *r)
@@ -173,7 +159,7 @@ static void renew(pst_importer_t *im)
 {
     for (unsigned i = 0; i < RUNNING_MAX; i++) {
         if (*im->running[i])
-            pst_db_send(im->db, lease_cmd(im, im->running[i], NULL, NULL, NULL));
+            pst_db_send(im->db, pst_db_lease(im->running[i], im->name, LEASE_MS, false, NULL, NULL));
     }
 }
 

@@ -344,8 +344,7 @@ static void cancel_late(pst_import_one_t *i, const run_t *x)
 
 static fate_t run(pst_import_one_t *i, run_t *x)
 {
-    static const char *const fields[] = {PST_FILE_FIELDS};
-    redisReply *r = read_hash(i, "file", x->record.file, fields, PST_COUNT(fields));
+    redisReply *r = read_hash(i, "file", x->record.file, pst_file_fields, PST_FILE_FIELDS);
     if (!r)
         return FATE_LATER;
     bool there = pst_file_read(r, &x->file);

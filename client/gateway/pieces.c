@@ -184,13 +184,7 @@ static void expire(pst_pieces_t *p, const pst_redis_key_t *k, uint64_t at_s, pst
 
 static void list_for(const pst_pieces_t *p, const char *tenant)
 {
-    pst_redis_key_t k;
-    pst_db_key(&k, "files", tenant);
-    pst_cmd_t *c = pst_db_cmd("ZADD", NULL, NULL);
-    pst_cmd_key(c, &k);
-    pst_cmd_num(c, p->file.created_ms);
-    pst_cmd_str(c, p->id);
-    pst_db_send(p->g->db, c);
+    pst_db_send(p->g->db, pst_db_add("files", tenant, p->file.created_ms, p->id));
 }
 
 /* The hash comes last: with it the file is there. */

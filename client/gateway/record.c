@@ -9,6 +9,11 @@ const char *const pst_record_fields[PST_RECORD_FIELDS] = {
 #undef X
 };
 
+pst_cmd_t *pst_record_cmd(const char *batch, pst_cmd_fn *fn, void *arg)
+{
+    return pst_db_fields("batch", batch, pst_record_fields, PST_RECORD_FIELDS, fn, arg);
+}
+
 bool pst_record_read(const redisReply *r, pst_arena_t *a, pst_record_t *ret)
 {
     if (!r || r->type != REDIS_REPLY_ARRAY || r->elements != PST_RECORD_FIELDS ||

@@ -7,9 +7,8 @@
 #ifndef PST_GATEWAY_RECORD_H
 #define PST_GATEWAY_RECORD_H
 
-#include <hiredis/hiredis.h>
-
 #include "base/arena.h"
+#include "gateway/db.h"
 #include "lib/batch.h"
 
 #define PST_RECORD_LIST(X)                                                                         \
@@ -44,6 +43,8 @@ enum {
     PST_RECORD_FIELDS
 };
 extern const char *const pst_record_fields[PST_RECORD_FIELDS];
+/* Asks for them; not sent yet. */
+pst_cmd_t *pst_record_cmd(const char *batch, pst_cmd_fn *fn, void *arg);
 
 /* The answer to HMGET of pst_record_fields; texts lie in the arena.  false: there is none. */
 bool pst_record_read(const redisReply *r, pst_arena_t *a, pst_record_t *ret);

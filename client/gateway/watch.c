@@ -44,13 +44,8 @@ static void done_with(watched_t *x)
 
 static void forget(watched_t *x)
 {
-    pst_redis_key_t k;
     x->over = true;
-    pst_db_key(&k, "watched", "");
-    pst_cmd_t *c = pst_db_cmd("ZREM", NULL, NULL);
-    pst_cmd_key(c, &k);
-    pst_cmd_str(c, x->text);
-    pst_db_send(x->w->g->db, c);
+    pst_db_send(x->w->g->db, pst_db_drop("watched", "", x->text, NULL, NULL));
     done_with(x);
 }
 
@@ -177,13 +172,7 @@ static void look_at_one(pst_watch_t *w, const char *id, pst_watch_fn *fn, void *
         forget(x);
         return;
     }
-    pst_redis_key_t k;
-    pst_db_key(&k, "batch", id);
-    pst_cmd_t *c = pst_db_cmd("HMGET", on_record, x);
-    pst_cmd_key(c, &k);
-    for (size_t i = 0; i < PST_RECORD_FIELDS; i++)
-        pst_cmd_str(c, pst_record_fields[i]);
-    pst_db_send(w->g->db, c);
+    pst_db_send(w->g->db, pst_record_cmd(id, on_record, x));
 }
 
 void pst_watch_settle(pst_watch_t *w, const char *batch, pst_watch_fn *fn, void *arg)
@@ -221,17 +210,8 @@ static void on_lease(pst_cmd_t *c, const redisReply *r)
 /* Taken if it is free, renewed if it is ours. */
 static void take_lease(pst_watch_t *w)
 {
-    pst_redis_key_t k;
-    pst_db_key(&k, "lease", "watch");
-    pst_cmd_t *c = pst_db_cmd("SET", on_lease, w);
-    pst_cmd_key(c, &k);
-    pst_cmd_str(c, w->name);
-    pst_cmd_str(c, "PX");
-    pst_cmd_num(c, LEASE_MS);
-    if (!w->mine)
-        pst_cmd_str(c, "NX");
     w->waits++;
-    pst_db_send(w->g->db, c);
+    pst_db_send(w->g->db, pst_db_lease("watch", w->name, LEASE_MS, !w->mine, on_lease, w));
 }
 
 static pst_ns_t prepare(void *arg, pst_ns_t now)
