@@ -180,9 +180,12 @@ static int do_create(const pst_cli_args_t *a, redisContext *c, pst_key_t *k)
 
 /* ---- update, revoke, list ---------------------------------------------------------------------- */
 
-/* The record that the second operand names. */
-static int find(const pst_cli_args_t *a, const pst_cli_keys_t *all, pst_cli_key_t **ret)
+/* All records, and that which the second operand names, to be changed. */
+static int find(const pst_cli_args_t *a, redisContext *c, pst_cli_keys_t *all, pst_cli_key_t **ret)
 {
+    int code = read_for_change(c, all);
+    if (code)
+        return code;
     for (size_t i = 0; i < all->n; i++) {
         if (strcmp(all->v[i].key.id, a->operand[1]) == 0) {
             *ret = &all->v[i];
@@ -212,9 +215,7 @@ static int do_update(const pst_cli_args_t *a, redisContext *c, pst_key_t *unused
     (void)unused;
     pst_cli_keys_t all = {0};
     pst_cli_key_t *k = NULL;
-    int code = read_for_change(c, &all);
-    if (!code)
-        code = find(a, &all, &k);
+    int code = find(a, c, &all, &k);
     if (!code)
         code = change(a, k);
     if (!code)
@@ -230,9 +231,7 @@ static int do_revoke(const pst_cli_args_t *a, redisContext *c, pst_key_t *unused
     (void)unused;
     pst_cli_keys_t all = {0};
     pst_cli_key_t *k = NULL;
-    int code = read_for_change(c, &all);
-    if (!code)
-        code = find(a, &all, &k);
+    int code = find(a, c, &all, &k);
     if (!code && !k->key.revoked_ms) {
         k->key.revoked_ms = pst_clock_wall_ms();
         code = store(c, k->hex, &k->key);

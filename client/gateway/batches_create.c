@@ -20,7 +20,7 @@ bool pst_making_begin(pst_making_t *m, pst_req_t *r, pst_batch_show_fn *show)
     m->a = pst_about_new(r, show);
     if (!m->a)
         return false;
-    m->a->id = pst_gw_new_id();
+    m->a->id = pst_id_new();
     pst_id_text(&m->a->id, m->a->text);
     const char *tenant = pst_arena_copy(&m->a->arena, pst_view_str(pst_gw_tenant(r))).p;
     m->wish = (pst_batch_wish_t){.file = "", .endpoint = "", .window = "", .tenant = tenant ? tenant : "", .metadata = "",

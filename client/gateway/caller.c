@@ -90,13 +90,13 @@ static bool is_from_elsewhere(const pst_req_t *r)
 bool pst_caller_allow(pst_req_t *r)
 {
     pst_gateway_t *g = pst_gw(r);
-    if (!pst_caller_needs_key(r) && is_from_elsewhere(r)) {
-        pst_reply_error(r, 403, NULL, NULL, "This gateway has no keys and answers to this machine alone, not to pages of other "
-                        "sites: make a key with `penstock keys create`.");
-        return false;
+    if (!pst_caller_needs_key(r)) {
+        bool elsewhere = is_from_elsewhere(r);
+        if (elsewhere)
+            pst_reply_error(r, 403, NULL, NULL, "This gateway has no keys and answers to this machine alone, not to pages of "
+                            "other sites: make a key with `penstock keys create`.");
+        return !elsewhere;
     }
-    if (!pst_caller_needs_key(r))
-        return true;
     const char *secret = secret_of(r);
     if (!secret && !pst_keys_loaded(g->keys)) { /* perhaps none is needed */
         refuse(r, PST_E_LOADING);
@@ -109,7 +109,7 @@ bool pst_caller_allow(pst_req_t *r)
         return false;
     }
     const pst_key_t *key;
-    pst_err_t e = pst_keys_find(g->keys, pst_view_str(secret), now_of(g), &key);
+    pst_err_t e = pst_caller_find(r, secret, &key);
     if (e) {
         refuse(r, e);
         return false;

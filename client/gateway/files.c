@@ -12,7 +12,7 @@
 
 void pst_file_id_make(char out[PST_FILE_TEXT_MAX])
 {
-    pst_id_t id = pst_gw_new_id();
+    pst_id_t id = pst_id_new();
     char text[PST_BATCH_TEXT_LEN + 1];
     pst_id_text(&id, text);
     snprintf(out, PST_FILE_TEXT_MAX, "file-%s", text + sizeof "batch_" - 1);

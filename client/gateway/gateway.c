@@ -17,15 +17,6 @@
 #define JSON_BODY_MAX (1u << 20)
 #define KEY_BODY_MAX 4096u
 
-/* Ids. */
-
-pst_id_t pst_gw_new_id(void)
-{
-    uint8_t random[10];
-    pst_random(random, sizeof random);
-    return pst_id_make(pst_clock_wall_ms(), random);
-}
-
 /* The web. */
 
 static void fail(pst_req_t *r, unsigned status, const char *message)

@@ -16,7 +16,6 @@ struct pst_live {
     pst_gateway_t *g;
     pst_ask_t *ask;
     pst_url_t url;
-    bool stream;             /* asked for */
     bool streaming;          /* the first piece came: the answer has begun */
     bool ended;
     bool cut;                /* the client did not read */
@@ -323,7 +322,6 @@ void pst_live_begin(pst_req_t *r, pst_url_t url, pst_view_t body, const pst_live
         pst_reply_error(r, 503, NULL, NULL, "out of memory");
         return;
     }
-    l->stream = job.stream;
     if (pst_caller_admit(r, (uint64_t)job.input_tokens + job.output_tokens))
         call(l, &job);
 }

@@ -1,5 +1,6 @@
 #include "gateway/openrouter.h"
 
+#include "lib/batch.h"
 #include "lib/text.h"
 #include "proc/config_value.h"
 
@@ -270,21 +271,6 @@ static const char *common(const pst_batch_t *x, name_of_fn *name_of)
     return name;
 }
 
-static void put_counts(pst_buf_t *b, const pst_batch_t *x)
-{
-    pst_json_put_key(b, "request_counts");
-    LIT(b, "{");
-    pst_member_uint(b, "total", x->jobs);
-    pst_member_uint(b, "completed", x->completed);
-    pst_member_uint(b, "failed", x->failed + x->expired + x->cancelled);
-    pst_member_uint(b, "expired", x->expired);
-    pst_member_uint(b, "cancelled", x->cancelled);
-    pst_member_uint(b, "queued", x->queued);
-    pst_member_uint(b, "running", x->running);
-    pst_member_uint(b, "retrying", x->retrying);
-    LIT(b, "}");
-}
-
 /* All calls are made with the operator's own keys. */
 static void put_usage(pst_buf_t *b, const pst_batch_t *x)
 {
@@ -331,7 +317,7 @@ void pst_openrouter_put_batch(pst_buf_t *out, const pst_batch_t *x, const pst_op
     put_time(out, "created_at", x->created_ms);
     put_time(out, "expires_at", x->expires_ms);
     put_time(out, "finalized_at", x->ended ? x->ended_ms : 0); /* known a moment before all is stored */
-    put_counts(out, x);
+    pst_batch_put_counts(out, x, x->failed + x->expired + x->cancelled);
     put_usage(out, x);
     pst_json_put_key(out, "metadata");
     pst_buf_puts(out, x->metadata && *x->metadata ? x->metadata : "null");
@@ -435,10 +421,10 @@ pst_err_t pst_openrouter_put_result(pst_openrouter_reader_t *r, pst_view_t line,
 
 /* ---- errors ------------------------------------------------------------------------------------ */
 
-void pst_openrouter_put_error(pst_buf_t *out, int status, const char *message, pst_view_t metadata)
+void pst_openrouter_put_error(pst_buf_t *out, int status, pst_view_t message, pst_view_t metadata)
 {
-    pst_buf_printf(out, "{\"error\":{\"code\":%d", status);
-    pst_member_str(out, "message", message);
+    pst_buf_printf(out, "{\"error\":{\"code\":%d,\"message\":", status);
+    pst_json_put_str(out, message);
     if (metadata.n) {
         pst_json_put_key(out, "metadata");
         pst_buf_putv(out, metadata);

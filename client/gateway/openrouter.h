@@ -79,6 +79,6 @@ void pst_openrouter_put_end(pst_buf_t *out);
 /* about: as many as there are batches. */
 void pst_openrouter_put_list(pst_buf_t *out, const pst_batch_list_t *l, const pst_openrouter_about_t *about);
 /* {"error":{"code":status,"message":…,"metadata":…}}; metadata: JSON, empty: left out. */
-void pst_openrouter_put_error(pst_buf_t *out, int status, const char *message, pst_view_t metadata);
+void pst_openrouter_put_error(pst_buf_t *out, int status, pst_view_t message, pst_view_t metadata);
 
 #endif

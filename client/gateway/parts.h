@@ -45,8 +45,6 @@ void pst_file_id_make(char out[PST_FILE_TEXT_MAX]);
 bool pst_file_id_ok(pst_view_t id);
 /* "file-output-…", "file-errors-…": the batch; false: another file. */
 bool pst_output_id_parse(pst_view_t id, pst_id_t *ret_batch, bool *ret_errors);
-/* A new batch's. */
-pst_id_t pst_gw_new_id(void);
 
 /* files.c */
 void pst_files_create_begin(pst_req_t *r);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "gateway/anthropic.h"
+#include "gateway/openrouter.h"
 #include "lib/text.h"
 
 void pst_reply_json_status(pst_req_t *r, unsigned status, pst_buf_t *b)
@@ -24,41 +26,19 @@ void pst_reply_json(pst_req_t *r, pst_buf_t *b)
 static const char *openai_type(unsigned status)
 {
     switch (status) {
-    case 401: return "authentication_error";
     case 402: return "insufficient_quota";
     case 403: return "permission_error";
     case 429: return "rate_limit_error";
-    default: return status < 500 ? "invalid_request_error" : "server_error";
+    default: return status < 500 ? "invalid_request_error" : "server_error"; /* a key that is wrong is an invalid request */
     }
-}
-
-static const char *anthropic_type(unsigned status)
-{
-    switch (status) {
-    case 401: return "authentication_error";
-    case 402: return "billing_error";
-    case 403: return "permission_error";
-    case 404: return "not_found_error";
-    case 413: return "request_too_large";
-    case 429: return "rate_limit_error";
-    case 504: return "timeout_error";
-    case 503: case 529: return "overloaded_error";
-    default: return status < 500 ? "invalid_request_error" : "api_error";
-    }
-}
-
-static void put_message(pst_buf_t *b, pst_view_t message)
-{
-    pst_json_put_key(b, "message");
-    pst_json_put_str(b, message);
 }
 
 static void put_openai(pst_buf_t *b, unsigned status, const char *code, const char *param, pst_view_t message)
 {
     pst_buf_puts(b, "{\"error\":{");
-    put_message(b, message);
-    /* a key that is wrong is an invalid request in OpenAI's words */
-    pst_member_str(b, "type", status == 401 ? "invalid_request_error" : openai_type(status));
+    pst_json_put_key(b, "message");
+    pst_json_put_str(b, message);
+    pst_member_str(b, "type", openai_type(status));
     pst_member_str(b, "param", param);
     pst_member_str(b, "code", code);
     pst_buf_puts(b, "}}");
@@ -66,26 +46,10 @@ static void put_openai(pst_buf_t *b, unsigned status, const char *code, const ch
 
 static void put_openrouter(pst_buf_t *b, unsigned status, const char *code, pst_view_t message)
 {
-    pst_buf_puts(b, "{\"error\":{");
-    pst_member_uint(b, "code", status);
-    put_message(b, message);
-    if (code) {
-        pst_json_put_key(b, "metadata");
-        pst_buf_putc(b, '{');
-        pst_member_str(b, "error_type", code);
-        pst_buf_putc(b, '}');
-    }
-    pst_buf_puts(b, "}}");
-}
-
-static void put_anthropic(pst_buf_t *b, unsigned status, pst_view_t message, const char *request_id)
-{
-    pst_buf_puts(b, "{\"type\":\"error\",\"error\":{");
-    pst_member_str(b, "type", anthropic_type(status));
-    put_message(b, message);
-    pst_buf_puts(b, "}");
-    pst_member_str(b, "request_id", request_id);
-    pst_buf_puts(b, "}");
+    char metadata[128] = "";
+    if (code) /* one of our words: nothing in it needs an escape */
+        snprintf(metadata, sizeof metadata, "{\"error_type\":\"%s\"}", code);
+    pst_openrouter_put_error(b, (int)status, message, pst_view_str(metadata));
 }
 
 void pst_error_body(pst_buf_t *b, pst_dialect_t dialect, unsigned status, const char *code, const char *param,
@@ -94,7 +58,7 @@ void pst_error_body(pst_buf_t *b, pst_dialect_t dialect, unsigned status, const 
     switch (dialect) {
     case PST_DIALECT_OPENAI: put_openai(b, status, code, param, message); break;
     case PST_DIALECT_OPENROUTER: put_openrouter(b, status, code, message); break;
-    case PST_DIALECT_ANTHROPIC: put_anthropic(b, status, message, request_id); break;
+    case PST_DIALECT_ANTHROPIC: pst_anthropic_error((int)status, message, pst_view_str(request_id), b); break;
     }
 }
 

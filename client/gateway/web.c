@@ -298,7 +298,6 @@ void pst_web_destroy(pst_web_t **pw)
     *pw = NULL;
     if (!w)
         return;
-    w->closing = true;
     for (pst_link_t *l = w->requests.next; l != &w->requests; l = l->next) {
         web_req_t *q = PST_CONTAINER(l, web_req_t, link);
         q->cut = true;

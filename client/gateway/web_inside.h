@@ -54,7 +54,7 @@ struct pst_web {
     struct MHD_Daemon *mhd;
     int epoll_fd;
     bool run;            /* libmicrohttpd has work that its descriptor does not tell of */
-    bool closing, quiet;
+    bool quiet;
     pst_link_t idle, requests;
     uint32_t connections, requests_n;
     uint32_t crowded;    /* with more connections the longest idle makes room for each that comes */

@@ -261,9 +261,7 @@ static pst_dialect_t dialect_of(const char *path)
 
 static void make_id(pst_req_t *r)
 {
-    uint8_t random[10];
-    pst_random(random, sizeof random);
-    r->uid = pst_id_make(pst_clock_wall_ms(), random);
+    r->uid = pst_id_new();
     char text[PST_BATCH_TEXT_LEN + 1];
     pst_id_text(&r->uid, text);
     snprintf(r->id, sizeof r->id, "req_%s", text + sizeof "batch_" - 1);

@@ -261,13 +261,13 @@ static void put_files(pst_buf_t *b, const pst_batch_t *x)
         pst_buf_puts(b, "null");
 }
 
-static void put_counts(pst_buf_t *b, const pst_batch_t *x)
+void pst_batch_put_counts(pst_buf_t *b, const pst_batch_t *x, uint64_t failed)
 {
     pst_json_put_key(b, "request_counts");
     pst_buf_putc(b, '{');
     pst_member_uint(b, "total", x->jobs);
     pst_member_uint(b, "completed", x->completed);
-    pst_member_uint(b, "failed", x->failed);
+    pst_member_uint(b, "failed", failed);
     pst_member_uint(b, "expired", x->expired);
     pst_member_uint(b, "cancelled", x->cancelled);
     pst_member_uint(b, "queued", x->queued);
@@ -333,7 +333,7 @@ void pst_batch_put_json(pst_buf_t *b, const pst_batch_t *x, const pst_batch_made
     put_end(b, x, "expired_at", "expired");
     put_time(b, "cancelling_at", x->cancelling_ms);
     put_end(b, x, "cancelled_at", "cancelled");
-    put_counts(b, x);
+    pst_batch_put_counts(b, x, x->failed);
     put_usage(b, x);
     put_metadata(b, x);
     pst_member_str(b, "name", x->name && *x->name ? x->name : NULL);

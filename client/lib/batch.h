@@ -19,4 +19,7 @@ typedef struct pst_batch_made {
  * tenant may be NULL. */
 void pst_batch_put_json(pst_buf_t *b, const pst_batch_t *x, const pst_batch_made_t *made);
 
+/* Its member request_counts alone, with a comma before it where one is due.  failed: what counts as that. */
+void pst_batch_put_counts(pst_buf_t *b, const pst_batch_t *x, uint64_t failed);
+
 #endif

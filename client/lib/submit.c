@@ -100,13 +100,6 @@ static bool copy_opts(pst_submit_t *s, const pst_submit_opts_t *o)
     return ok;
 }
 
-static void choose_id(pst_submit_t *s)
-{
-    uint8_t random[10];
-    pst_random(random, sizeof random);
-    s->batch = pst_id_make(pst_clock_wall_ms(), random);
-}
-
 static pst_msg_t open_msg(const pst_submit_t *s)
 {
     pst_msg_t m = {.type = PST_MSG_OPEN};
@@ -209,10 +202,7 @@ pst_err_t pst_submit_begin(pst_client_t *c, const pst_submit_opts_t *o, pst_subm
     c->submitting = true;
     *ret_known = false;
     bool ok = copy_opts(s, o);
-    if (o->batch)
-        s->batch = *o->batch;
-    else
-        choose_id(s);
+    s->batch = o->batch ? *o->batch : pst_id_new();
     pst_buf_init(&s->partial, c->line_bytes_max + LINE_EXTRA);
     pst_line_reader_init(&s->reader, pst_view_str(s->model));
     s->reader.prefix_min = c->prefix_bytes_min;

@@ -45,3 +45,10 @@ uint64_t pst_random_u64(void)
     pst_random(&r, sizeof r);
     return r;
 }
+
+pst_id_t pst_id_new(void)
+{
+    uint8_t random[10];
+    pst_random(random, sizeof random);
+    return pst_id_make(pst_clock_wall_ms(), random);
+}

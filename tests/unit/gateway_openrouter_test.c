@@ -310,10 +310,10 @@ static void errors(void **state)
     (void)state;
     pst_buf_t b;
     pst_buf_init(&b, 0);
-    pst_openrouter_put_error(&b, 404, "no \"x\"", pst_view(NULL, 0));
+    pst_openrouter_put_error(&b, 404, PST_VIEW_LIT("no \"x\""), pst_view(NULL, 0));
     check_json(&b, "{\"error\":{\"code\":404,\"message\":\"no \\\"x\\\"\"}}");
     pst_buf_init(&b, 0);
-    pst_openrouter_put_error(&b, 400, "m", PST_VIEW_LIT("{\"at\":7}"));
+    pst_openrouter_put_error(&b, 400, PST_VIEW_LIT("m"), PST_VIEW_LIT("{\"at\":7}"));
     check_json(&b, "{\"error\":{\"code\":400,\"message\":\"m\",\"metadata\":{\"at\":7}}}");
 }
 
